@@ -1,0 +1,78 @@
+"""`to_text`: a Model as a page that a person can read and a diff can compare."""
+
+from stepcell.ir.model import Function, Model, Stage
+from stepcell.ir.ops import Op, Value, matrices, parameters, reads, writes
+
+
+def to_text(model: Model) -> str:
+    """The whole model: states, functions with their operations, weights with shape and density."""
+    lines = [f"model {model.name}"]
+    if model.source is not None:
+        lines.append(f"  source {model.source.file} ({model.source.kind}, sha256 {model.source.sha256[:12]})")
+    lines += [f"  state {_typed(state.value)}" for state in model.states]
+    for function in model.functions:
+        lines += _function(model, function)
+    lines += ["  weights"] + [_weight(model, name) for name in model.weights]
+    return "\n".join(lines) + "\n"
+
+
+def _function(model: Model, function: Function) -> list[str]:
+    inputs = ", ".join(_typed(value) for value in function.inputs)
+    lines = [f"  function {function.name}({inputs}) -> {', '.join(function.outputs)}"]
+    for stage in function.stages:
+        lines += _stage(model, stage)
+    if function.finish is not None:
+        lines.append(f"    finish -> {', '.join(function.finish.outputs)}")
+        lines += [f"      {op_text(op)}" for op in function.finish.ops]
+    return lines
+
+
+def _stage(model: Model, stage: Stage) -> list[str]:
+    inputs = ", ".join(value.name for value in stage.inputs)
+    stride = f", {stage.frames_per_step} frames a step" if stage.frames_per_step != 1 else ""
+    lines = [f"    stage {stage.name}({inputs}) {stage.direction}{stride}"]
+    lines += [f"      {op_text(op)}" for op in stage.ops]
+    lines += [f"      {state}' = {value}" for state, value in stage.updates]
+    if stage.outputs:
+        lines.append(f"      yield {', '.join(stage.outputs)}")
+    return lines
+
+
+def op_text(op: Op) -> str:
+    """One operation on one line: results, name, operands, parameters, settings."""
+    operands = [*reads(op), *parameters(op), *_settings(op)]
+    results = ", ".join(_typed(value) for value in writes(op))
+    return f"{results} = {type(op).__name__.lower()}({', '.join(operands)})"
+
+
+def _settings(op: Op) -> list[str]:
+    shown = ("linear_before_reset", "clip", "input_forget", "operator", "function")
+    settings = [f"{name}={getattr(op, name)}" for name in shown if getattr(op, name, None) is not None]
+    gates = getattr(op, "gates", None) or ((op.gate,) if hasattr(op, "gate") else ())
+    settings += [gate.function for gate in gates]
+    indices = getattr(op, "indices", None)
+    return settings if indices is None else [*settings, f"{len(indices)} indices"]
+
+
+def _typed(value: Value) -> str:
+    shape = "x".join(str(axis) for axis in value.shape) or "scalar"
+    return f"{value.name}: {value.dtype}[{shape}]"
+
+
+def _weight(model: Model, name: str) -> str:
+    array = model.weights[name]
+    shape = "x".join(str(axis) for axis in array.shape)
+    mask = model.masks.get(name)
+    note = "" if mask is None else f"  density {mask.keep.mean():.3f} {mask.block}"
+    return f"    {name} [{shape}]{note}"
+
+
+def macs_per_step(model: Model) -> int:
+    """Multiply-accumulates of one step with every matrix dense, `finish` not counted."""
+    ops = [op for function in model.functions for stage in function.stages for op in stage.ops]
+    return sum(model.weights[name].size for op in ops for name in matrices(op))
+
+
+def parameter_count(model: Model) -> int:
+    """How many numbers the model holds, pruned ones included."""
+    return sum(array.size for array in model.weights.values())

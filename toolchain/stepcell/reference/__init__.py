@@ -1,0 +1,1 @@
+"""What a Model and a QModel compute, in numpy: the oracles that everything else is compared with."""
