@@ -253,3 +253,16 @@ def parameters(op: Op) -> tuple[str, ...]:
             return (op.table,)
         case _:
             return ()
+
+
+def all_matrix_inputs(name: str, ops: tuple[Op, ...]) -> bool:
+    """Do only matrices read this value, directly or through Take and Concat?"""
+    for op in ops:
+        if name not in reads(op):
+            continue
+        if isinstance(op, Take | Concat):
+            if not all_matrix_inputs(op.y.name, ops):
+                return False
+        elif not matrices(op):
+            return False
+    return True

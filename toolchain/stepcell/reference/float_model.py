@@ -75,7 +75,7 @@ def _run_stage(
 ) -> tuple[Values, Values]:
     count, steps = streams[stage.inputs[0].name].shape[:2]
     states = {s.name: np.repeat(s.initial[None], count, axis=0) for s in model.states}
-    names = [name for name in (*stage.outputs, *keep)]
+    names = list(dict.fromkeys((*stage.outputs, *keep)))
     recorded: dict[str, list[FloatArray]] = {name: [] for name in names}
     for t in range(steps):
         at = np.full(count, t) if stage.direction == "forward" else np.maximum(lengths - 1 - t, 0)

@@ -1,0 +1,41 @@
+"""Quantization of weight matrices: int8 rows, one scale each, and the bias that starts the accumulator."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepcell.ir.model import FloatArray, Mask
+from stepcell.ir.qmodel import IntArray, QMatrix, QValue
+
+WEIGHT_LIMIT = 127
+INT8_BOUND, INT16_BOUND = 128, 32768
+"""Largest |input| of a matrix: whatever the caller or a state holds, so that the proofs need no trust."""
+BIAS_LIMIT = 1 << 22
+"""Largest |bias| in accumulator units, for an int8 input; a floor under the scale of (nearly) dead rows."""
+
+
+def input_of_matrix(x: QValue, exact: bool) -> tuple[bool, int, float]:
+    """(reads_view, largest |input|, scale) of what a matrix reads of `x`; `exact` keeps int16 as it is."""
+    if x.bits == 8:
+        return False, INT8_BOUND, x.scale
+    if exact:
+        return False, INT16_BOUND, x.scale
+    return True, INT8_BOUND, x.scale * 256
+
+
+def quantize_matrix(
+    weights: FloatArray, bias: FloatArray, mask: Mask | None, x: QValue, exact: bool = False
+) -> tuple[QMatrix, IntArray, NDArray[np.float64]]:
+    """(matrix, bias in accumulator units [rows], real size of one accumulator unit [rows]).
+
+    A row's scale is max|w|/127, but never so small that its bias would exceed BIAS_LIMIT (times 256
+    for int16 inputs, whose accumulators are as much larger). A row of nothing but zeros gets scale 0.
+    """
+    reads_view, bound, in_scale = input_of_matrix(x, exact)
+    limit = BIAS_LIMIT * (256 if bound > INT8_BOUND else 1)
+    scales = np.maximum(np.abs(weights).max(axis=1) / WEIGHT_LIMIT, np.abs(bias) / (in_scale * limit))
+    divisors = np.where(scales == 0.0, 1.0, scales)
+    rounded = np.clip(np.round(weights / divisors[:, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+    units = divisors * in_scale
+    q_bias = np.round(bias / units).astype(np.int64)
+    matrix = QMatrix(rounded.astype(np.int64), scales, mask, reads_view, bound)
+    return matrix, q_bias, scales * in_scale
