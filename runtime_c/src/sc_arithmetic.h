@@ -1,0 +1,76 @@
+/* The scalar arithmetic of docs/numerics.md. SPDX-License-Identifier: Apache-2.0
+ *
+ * Nothing here branches on data. Negative numbers are shifted right only (arithmetically, which
+ * stepcell.h checks), and multiplied instead of being shifted left.
+ */
+#ifndef SC_ARITHMETIC_H
+#define SC_ARITHMETIC_H
+
+#include "stepcell.h"
+
+extern const uint32_t sc_sigmoid_table[256];
+
+/* Ties towards +infinity. |v| + 2^(shift-1) < 2^31: accumulators are proven below 2^31 - 2^15. */
+static inline int32_t sc_round(int32_t v, sc_shift by)
+{
+    return (v + by.half) >> by.shift;
+}
+
+/* Clamp to int16. Arm's compilers make SSAT of the first form, branches of it elsewhere. */
+static inline int32_t sc_sat16(int32_t v)
+{
+#if defined(__ARM_FEATURE_SAT)
+    return v > INT16_MAX ? INT16_MAX : v < INT16_MIN ? INT16_MIN : v;
+#else
+    uint32_t outside = ((uint32_t)v + 32768u) >> 16;                /* 0 within int16 */
+    uint32_t mask = 0u - ((outside | (0u - outside)) >> 31);        /* all ones outside */
+    uint32_t limit = 32767u ^ (uint32_t)(v >> 31);                  /* 32767, or -32768 */
+    return (int32_t)(((uint32_t)v & ~mask) | (limit & mask));
+#endif
+}
+
+/* At least 0. */
+static inline int32_t sc_relu1(int32_t v)
+{
+    return v & ~(v >> 31);
+}
+
+/* min(127, (v + 128) >> 8), v int16: the shift gives -128..128, and only 128 is one too many. */
+static inline int8_t sc_view1(int32_t v)
+{
+    int32_t rounded = (v + 128) >> 8;
+    return (int8_t)(rounded - ((rounded + 128) >> 8));
+}
+
+/* int16 Q4.11 to Q0.15, 0..32767. A word holds a table value and, in its upper half, the rise to the next:
+ * rise <= 1023, so rise * 255 + 128 < 2^18. */
+static inline int32_t sc_sigmoid1(int32_t p)
+{
+    uint32_t word = SC_READ32(&sc_sigmoid_table[(uint32_t)(p + 32768) >> 8]);
+    uint32_t rise = (word >> 16) * ((uint32_t)p & 255u);
+    return (int32_t)((word & 0xffffu) + ((rise + 128u) >> 8));
+}
+
+/* int16 Q4.11 to Q0.15, -32768..32766, as 2 * sigmoid(2p) - 1. */
+static inline int32_t sc_tanh1(int32_t p)
+{
+    return 2 * sc_sigmoid1(sc_sat16(2 * p)) - 32768;
+}
+
+/* (a * b) / 2^15, rounded; |a|, |b| <= 2^15. */
+static inline int32_t sc_mul15(int32_t a, int32_t b)
+{
+    return (a * b + 16384) >> 15;
+}
+
+/* One pre-activation from two accumulators. Both rounded values fit 16 bits and both multipliers are
+ * at most 2^14, so the sum stays within 2^30. */
+static inline int32_t sc_joint(int32_t ax, int32_t ah, uint32_t multipliers, sc_shift input_shift,
+                               sc_shift recurrent_shift, sc_shift post_shift)
+{
+    int32_t x = sc_round(ax, input_shift) * (int32_t)(multipliers & 0xffffu);
+    int32_t h = sc_round(ah, recurrent_shift) * (int32_t)(multipliers >> 16);
+    return sc_sat16(sc_round(x + h, post_shift));
+}
+
+#endif

@@ -1,0 +1,5 @@
+"""From a Plan to a folder of C."""
+
+from stepcell.emit.bundle import emit
+
+__all__ = ["emit"]

@@ -1,0 +1,179 @@
+"""Lowering of a step graph or a finish graph: one call an operation, states updated in place."""
+
+import numpy as np
+
+from stepcell.ir.qmodel import (
+    QActivate,
+    QAdd,
+    QConcat,
+    QConstant,
+    QCount,
+    QDense,
+    QGru,
+    QLstm,
+    QMax,
+    QMean,
+    QMul,
+    QOp,
+    QRescale,
+    QRnn,
+    QTake,
+    QTotal,
+    q_reads,
+)
+from stepcell.lower import layers
+from stepcell.lower.plan import Table
+from stepcell.lower.scope import Place, Scope
+
+
+def lower_ops(scope: Scope, ops: tuple[QOp, ...], updates: tuple[tuple[str, str], ...]) -> None:
+    """Append the calls of `ops`, then those that store the states which no operation updated in place.
+
+    A recurrent layer overwrites its state where it lies. Where something later still reads what the
+    state was, that is saved first.
+    """
+    states = dict(scope.places)
+    done: set[str] = set()
+    for i, op in enumerate(ops):
+        saved: dict[str, Place] = {}
+        for state, value in _updated_in_place(op, updates):
+            done.add(state)
+            if _read_later(state, ops[i + 1 :], updates):
+                saved[state] = _save(scope, state)
+            scope.places[value] = scope.places[state]
+        lower_op(scope, op)
+        scope.places.update(saved)
+    _store_states(scope, states, [(s, v) for s, v in updates if s not in done and s != v])
+
+
+def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """(state, new value) pairs that `op` computes on the state itself."""
+    pairs: list[tuple[str, str]] = []
+    match op:
+        case QLstm():
+            pairs = [(op.h, op.h_next.name), (op.c, op.c_next.name)]
+        case QGru() | QRnn():
+            pairs = [(op.h, op.h_next.name)]
+        case QMax():
+            pairs = [(op.a, op.y.name), (op.b, op.y.name)]
+        case QTotal():
+            pairs = [(op.total, op.y.name)]
+        case QCount():
+            pairs = [(op.x, op.y.name)]
+        case _:
+            pass
+    return [pair for pair in pairs if pair in updates]
+
+
+def _read_later(state: str, later: tuple[QOp, ...], updates: tuple[tuple[str, str], ...]) -> bool:
+    becomes_another = any(value == state and other != state for other, value in updates)
+    return becomes_another or any(state in q_reads(op) for op in later)
+
+
+def _save(scope: Scope, state: str) -> Place:
+    saved = scope.local(scope.places[state].value, f"{state}_before")
+    scope.copy(saved.expression, saved, scope.places[state].expression)
+    return saved
+
+
+def _store_states(scope: Scope, states: dict[str, Place], updates: list[tuple[str, str]]) -> None:
+    """Copy new values into their states; old states that become others are read before any is written."""
+    sources = {state: scope.places[value] for state, value in updates}
+    for state, value in updates:
+        if value in states and sources[state] is states[value]:
+            sources[state] = scope.local(states[value].value, f"{value}_to_{state}")
+            scope.copy(state, sources[state], states[value].expression)
+    for state, _ in updates:
+        size = states[state].value.size * states[state].value.bits // 8
+        scope.call(state, "sc_copy", states[state].expression, sources[state].expression, size, size)
+
+
+def lower_op(scope: Scope, op: QOp) -> None:
+    """Append the calls of one operation."""
+    match op:
+        case QLstm():
+            layers.lower_lstm(scope, op)
+        case QGru():
+            layers.lower_gru(scope, op)
+        case QRnn():
+            layers.lower_rnn(scope, op)
+        case QDense():
+            layers.lower_dense(scope, op)
+        case _:
+            _lower_vector(scope, op)
+
+
+def _lower_vector(scope: Scope, op: QOp) -> None:
+    place = scope.places
+    match op:
+        case QActivate():
+            _vector(scope, op.function, op, place[op.x].expression, op.y.size)
+        case QAdd():
+            a, b = place[op.a].expression, place[op.b].expression
+            _vector(scope, "add", op, a, b, op.y.size, op.a_multiplier, op.b_multiplier, shift_text(op.shift))
+        case QMul():
+            a, b = place[op.a].expression, place[op.b].expression
+            _vector(scope, "mul", op, a, b, op.y.size, op.multiplier, shift_text(op.shift))
+        case QMax():
+            _vector(scope, "max", op, place[op.a].expression, place[op.b].expression, op.y.size)
+        case QRescale():
+            _vector(scope, "rescale", op, place[op.x].expression, op.y.size, op.multiplier, shift_text(op.shift))
+        case QConstant():
+            _vector(scope, "constant", op, _table(scope, op.y.name, op.values.reshape(-1)), op.y.size)
+        case QTake():
+            _take(scope, op)
+        case QConcat():
+            _concat(scope, op)
+        case QTotal():
+            scope.call(op.total, "sc_total", place[op.total].expression, place[op.x].expression, op.y.size,
+                       place[op.count].expression, comment=f"{op.total}: the sum of a mean over time")
+        case QCount():
+            scope.call(op.x, "sc_count", place[op.x].expression, comment=f"{op.x}: how many steps")
+        case QMean():
+            _vector(scope, "mean", op, place[op.total].expression, op.y.size, place[op.count].expression)
+        case _:
+            raise TypeError(f"no lowering for {type(op).__name__}")
+
+
+def shift_text(shift: int) -> str:
+    """A rounding shift as a C99 compound literal."""
+    return f"(sc_shift){{{(1 << shift) >> 1}, {shift}}}"
+
+
+def _vector(scope: Scope, kind: str, op: QOp, *arguments: str | int) -> None:
+    """One call y = sc_<kind>(y, ...), into a new local unless y lies in a state already."""
+    y = op.y  # type: ignore[union-attr]
+    layer = scope.shared.layer_name(kind)
+    if y.name not in scope.places:
+        scope.places[y.name] = scope.local(y)
+    scope.call(layer, f"sc_{kind}", scope.places[y.name].expression, *arguments, comment=f"{layer}: {y.name}")
+
+
+def _table(scope: Scope, name: str, values: np.ndarray) -> str:
+    symbol = scope.shared.symbol(name)
+    scope.shared.tables.append(Table(name, "uint16_t", values.astype(np.int64) & 0xFFFF, "constant operand"))
+    return symbol
+
+
+def _take(scope: Scope, op: QTake) -> None:
+    layer = scope.shared.layer_name("take")
+    scope.shared.tables.append(
+        Table(f"{layer}_indices", "uint16_t", np.asarray(op.indices, np.int64), f"which elements {op.y.name} takes")
+    )
+    scope.places[op.y.name] = scope.local(op.y)
+    scope.call(layer, f"sc_take_s{op.y.bits}", op.y.name, scope.places[op.x].expression,
+               scope.shared.symbol(f"{layer}_indices"), op.y.size, comment=f"{layer}: {op.y.name}")
+
+
+def _concat(scope: Scope, op: QConcat) -> None:
+    layer = scope.shared.layer_name("concat")
+    scope.places[op.y.name] = to = scope.local(op.y)
+    at, unit = 0, op.y.bits // 8
+    for i, x in enumerate(op.xs):
+        part = scope.places[x]
+        padded = to.readable - at if i == len(op.xs) - 1 else part.value.size
+        target = to.expression if at == 0 else f"{to.expression} + {at}"
+        scope.call(layer, "sc_copy", target, part.expression, part.value.size * unit, padded * unit,
+                   comment=f"{layer}: {op.y.name}" if at == 0 else "")
+        at += part.value.size
+
