@@ -256,11 +256,11 @@ def parameters(op: Op) -> tuple[str, ...]:
 
 
 def all_matrix_inputs(name: str, ops: tuple[Op, ...]) -> bool:
-    """Do only matrices read this value, directly or through Take and Concat?"""
+    """Do only matrices read this value, directly or through Take?"""
     for op in ops:
         if name not in reads(op):
             continue
-        if isinstance(op, Take | Concat):
+        if isinstance(op, Take):
             if not all_matrix_inputs(op.y.name, ops):
                 return False
         elif not matrices(op):

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.ir.model import Mask, Model
+from stepcell.ir.model import Mask
 
 NUMERICS_VERSION = 1
 
@@ -269,7 +269,7 @@ class QState:
 
 @dataclass(frozen=True, eq=False)
 class QModel:
-    """One forward stage and its finish, in integers. `float_model` is what it was quantized from."""
+    """One forward stage and its finish, in integers."""
 
     name: str
     input: QValue
@@ -282,7 +282,6 @@ class QModel:
     """The output comes from `finish` (read when asked), not from every step."""
     left_to_caller: str | None
     """What the float model does after `output` and the chip does not: `softmax`, or nothing."""
-    float_model: Model
     choices: Mapping[str, str]
     """Why things are as they are, in words, for the manifest."""
 

@@ -58,7 +58,7 @@ class Sequences:
         return bool(self.y.ndim == (2 if integer else 3) and self.y.shape[1] == self.x.shape[1])
 
     def split(self, fraction: float, seed: int) -> tuple["Sequences", "Sequences"]:
-        """Cut (rest, held out) at random; with one class a sequence, `fraction` of every class is held out."""
+        """Cut (rest, held out) at random; with a class a sequence, the same `fraction` of every class."""
         random = np.random.default_rng(seed)
         by_class = self.y is not None and self.y.ndim == 1 and self.y.dtype.kind in "iu"
         groups = self.y if by_class and self.y is not None else np.zeros(len(self), np.int64)
@@ -95,7 +95,9 @@ def _read(path: Path) -> dict[str, Array]:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (AttributeError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise StepcellError(f"{path}: this is not a readable .npz file ({error}).", f"it holds {_KEYS}.") from error
+        raise StepcellError(
+            f"{path}: this is no readable .npz file ({error}).", f"it holds {_KEYS}."
+        ) from error
 
 
 def _inputs(path: Path, arrays: dict[str, Array], inputs: Sequence[Value]) -> dict[str, Array]:
@@ -115,7 +117,11 @@ def _input(path: Path, arrays: dict[str, Array], key: str) -> Array:
         _refuse(path, f"it has no array '{key}', only {', '.join(arrays) or 'none'}", f"it holds {_KEYS}.")
     array = arrays[key]
     if array.ndim < 2 or array.dtype.kind not in "fiu":
-        _refuse(path, f"'{key}' is {array.dtype} {list(array.shape)}, not numbers [N, T, ...]", f"it holds {_KEYS}.")
+        _refuse(
+            path,
+            f"'{key}' is {array.dtype} {list(array.shape)}, not numbers [N, T, ...]",
+            f"it holds {_KEYS}.",
+        )
     if 0 in array.shape:
         _refuse(path, f"'{key}' {list(array.shape)} is empty", "give at least one sequence of one step.")
     return array
@@ -124,22 +130,34 @@ def _input(path: Path, arrays: dict[str, Array], key: str) -> Array:
 def _check_shape(path: Path, key: str, array: Array, value: Value) -> None:
     expected = ", ".join(["N", "T", *map(str, value.shape)])
     if array.shape[2:] != value.shape:
-        _refuse(path, f"'{key}' is {list(array.shape)}, the model's input '{value.name}' is [{expected}]",
-                "batch and time come first, then the shape of one step.")
+        _refuse(
+            path,
+            f"'{key}' is {list(array.shape)}, the model's input '{value.name}' is [{expected}]",
+            "batch and time come first, then the shape of one step.",
+        )
     if value.dtype == "token" and array.dtype.kind not in "iu":
-        _refuse(path, f"'{key}' holds {array.dtype}, the model's input '{value.name}' is integer tokens",
-                "save the tokens as int64.")
+        _refuse(
+            path,
+            f"'{key}' holds {array.dtype}, the model's input '{value.name}' is integer tokens",
+            "save the tokens as int64.",
+        )
 
 
 def _lengths(path: Path, lengths: Array | None, count: int, steps: int) -> Lengths:
     if lengths is None:
         return np.full(count, steps, np.int64)
     if lengths.shape != (count,) or lengths.dtype.kind not in "iu":
-        _refuse(path, f"'lengths' is {lengths.dtype} {list(lengths.shape)}, not integers [{count}]",
-                "give one length a sequence.")
+        _refuse(
+            path,
+            f"'lengths' is {lengths.dtype} {list(lengths.shape)}, not integers [{count}]",
+            "give one length a sequence.",
+        )
     if lengths.min() < 1 or lengths.max() > steps:
-        _refuse(path, f"'lengths' holds {lengths.min()} to {lengths.max()}, allowed are 1 to {steps}",
-                "a length counts the valid steps of a sequence.")
+        _refuse(
+            path,
+            f"'lengths' holds {lengths.min()} to {lengths.max()}, allowed are 1 to {steps}",
+            "a length counts the valid steps of a sequence.",
+        )
     return lengths.astype(np.int64)
 
 
@@ -159,8 +177,11 @@ def _labels(path: Path, y: Array, data: Sequences) -> Array:
         _refuse(path, f"'y' is {y.dtype} {list(y.shape)} for {count} sequences", f"it holds {_KEYS}.")
     y = y if y.dtype.kind == "f" else y.astype(np.int64)
     if y.dtype.kind == "i" and y.shape not in ((count,), (count, steps)):
-        _refuse(path, f"'y' has the shape {list(y.shape)}, allowed are [{count}] and [{count}, {steps}]",
-                "give one class a sequence or one a step.")
+        _refuse(
+            path,
+            f"'y' has the shape {list(y.shape)}, allowed are [{count}] and [{count}, {steps}]",
+            "give one class a sequence or one a step.",
+        )
     if replace(data, y=y).y_per_step:
         y = _clean(path, "y", y, data.lengths)
     if not np.isfinite(y).all() or (y.dtype.kind == "i" and y.min() < 0):

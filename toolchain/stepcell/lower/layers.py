@@ -150,7 +150,8 @@ def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> str | N
     words, positions = pack_blocks(rows, chosen.width)
     blocks = len(words) // chosen.width
     what = f"{rows.shape[0]} x {rows.shape[1]} weights, {blocks} blocks of {chosen.kernel}"
-    shared.tables.append(Table(name, "uint32_t", words.astype(np.int64), what))
+    stored = words if len(words) else np.zeros(1)  # C has no empty arrays
+    shared.tables.append(Table(name, "uint32_t", stored.astype(np.int64), what))
     where = "for each row group: how many blocks, then where"
     shared.tables.append(Table(f"{name}_columns", "uint8_t", positions.astype(np.int64), where))
     return f"{name}_columns"

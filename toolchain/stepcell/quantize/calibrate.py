@@ -31,8 +31,9 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> Range
     """Observe every value and state of the model over `data`.
 
     percentile: 100 takes the maximum; less clips rare peaks of |value| (cell states are never clipped).
-    Raises StepcellError where the data makes the model overflow.
+    Raises StepcellError for data of another shape than the input, and where it makes the model overflow.
     """
+    _check_shape(model, data)
     peak: dict[str, float] = {}
     typical: dict[str, float] = {}
     as_given = _observe(model, data.x, data.lengths)
@@ -47,6 +48,16 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> Range
         peak[name] = float(both.max(initial=0.0))
         typical[name] = peak[name] if percentile >= 100.0 else float(np.percentile(both, percentile))
     return Ranges(peak, typical)
+
+
+def _check_shape(model: Model, data: Sequences) -> None:
+    (value,) = model.main.inputs
+    expected = ", ".join(["N", "T", *map(str, value.shape)])
+    if data.x.shape[2:] != value.shape or 0 in data.x.shape or not np.all(data.lengths >= 1):
+        raise StepcellError(
+            f"{model.name}: the calibration data is {list(data.x.shape)}, the input '{value.name}' is [{expected}].",
+            "give at least one sequence of at least one step, in the shape that the model was trained on.",
+        )
 
 
 def _streams(data: Sequences) -> tuple[FloatArray, np.ndarray]:
@@ -77,4 +88,4 @@ def _observe(model: Model, x: FloatArray, lengths: np.ndarray) -> dict[str, Floa
 
 def _expand(array: FloatArray, valid: np.ndarray) -> FloatArray:
     """[N or 1, T, ...] -> [valid steps, ...]; a constant has a batch of 1."""
-    return np.broadcast_to(array, (valid.shape[0], *array.shape[1:]))[valid]
+    return np.asarray(np.broadcast_to(array, (valid.shape[0], *array.shape[1:]))[valid])

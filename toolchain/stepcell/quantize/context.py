@@ -75,6 +75,5 @@ def _input_format(context: Context, value: Value, ops: tuple[Op, ...]) -> QValue
 def is_running(op: Binary, context: Context) -> str | None:
     """The state that `op` folds its other operand into (a running sum or maximum), if it does."""
     (stage,) = context.model.main.stages
-    updated = {value: state for state, value in stage.updates}
-    state = updated.get(op.y.name)
-    return state if state in (op.a, op.b) else None
+    updated = (state for state, value in stage.updates if value == op.y.name)
+    return next((state for state in updated if state in (op.a, op.b)), None)

@@ -28,6 +28,11 @@ def rescaled(context: Context, name: str, scale: float) -> tuple[str, list[QOp]]
     x = context.values[name]
     if x.bits == 16 and x.scale == scale:
         return name, []
+    if x.bits == 32:
+        raise StepcellError(
+            f"{name}: a sum over time leaves 16 bits, which this version does not lower to C but in a mean.",
+            "take the mean over time.",
+        )
     y = QValue(f"{name}_rescaled{len(context.values)}", x.shape, 16, scale)
     (multiplier,), shift = single_multiplier(name, x.scale / scale)
     context.values[y.name] = y
@@ -35,7 +40,7 @@ def rescaled(context: Context, name: str, scale: float) -> tuple[str, list[QOp]]
 
 
 def quantize_activate(context: Context, op: Activate) -> list[QOp]:
-    """relu in the scale of its input; sigmoid and tanh from Q4.11 to Q0.15."""
+    """A relu keeps the scale of its input; sigmoid and tanh go from Q4.11 to Q0.15."""
     x = context.values[op.x]
     if op.function == "softmax":
         raise StepcellError(
@@ -129,7 +134,6 @@ def quantize_concat(context: Context, op: Concat) -> list[QOp]:
     if len({(part.bits, part.scale) for part in parts}) == 1:
         return [QConcat(op.xs, QValue(op.y.name, op.y.shape, parts[0].bits, parts[0].scale))]
     scale = max(part.scale / (256 if part.bits == 8 else 1) for part in parts)
-    scale = max(scale, *(part.scale * 127 / 32767 for part in parts if part.bits == 8), scale)
     names, ops = [], []
     for x in op.xs:
         name, before = rescaled(context, x, scale)

@@ -1,12 +1,14 @@
 """Quantization of the layers with weights: LSTM, GRU, RNN, Dense."""
 
+import math
+
 import numpy as np
 
 from stepcell.errors import StepcellError
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import RELU, Dense, Gru, Lstm, Recurrent, Rnn
 from stepcell.ir.qmodel import JointRequant, QDense, QGru, QLstm, QMatrix, QRnn, QValue
-from stepcell.quantize.context import Q4_11, Q15, Context, fraction_bits
+from stepcell.quantize.context import Q4_11, Q15, Context
 from stepcell.quantize.matrices import quantize_matrix
 from stepcell.quantize.requantize import joint_requant, prove_accumulators_fit, requant
 
@@ -14,13 +16,10 @@ _Matrices = tuple[QMatrix, QMatrix, np.ndarray, np.ndarray, JointRequant, int, i
 
 
 def quantize_lstm(context: Context, op: Lstm) -> QLstm:
-    """The cell keeps as many fraction bits as its largest value on unreset streams leaves."""
-    cell_bits = fraction_bits(context.ranges.peak[op.c])
-    context.choices[op.c] = f"{cell_bits} fraction bits: |c| reached {context.ranges.peak[op.c]:.3g}"
+    """The cell state's format is in its scale, 2^-cell_bits."""
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, Q15)
-    c_next = QValue(op.c_next.name, op.c_next.shape, 16, 2.0**-cell_bits)
-    context.values[op.h] = QValue(op.h, op.h_next.shape, 16, Q15)
-    context.values[op.c] = QValue(op.c, op.c_next.shape, 16, 2.0**-cell_bits)
+    c_next = QValue(op.c_next.name, op.c_next.shape, 16, context.values[op.c].scale)
+    cell_bits = -round(math.log2(c_next.scale))
     w, r, bias, _, joint, _, _ = _quantize_matrices(context, op, Q4_11)
     return QLstm(op.x, op.h, op.c, h_next, c_next, w, r, bias, joint, cell_bits)
 
@@ -28,7 +27,6 @@ def quantize_lstm(context: Context, op: Lstm) -> QLstm:
 def quantize_gru(context: Context, op: Gru) -> QGru:
     """The candidate's two parts are requantized apart under linear_before_reset."""
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, Q15)
-    context.values[op.h] = QValue(op.h, op.h_next.shape, 16, Q15)
     w, r, bx, bh, joint, nx, nh = _quantize_matrices(context, op, Q4_11)
     return QGru(op.x, op.h, h_next, w, r, bx, bh, joint, nx, nh, op.linear_before_reset)
 
@@ -36,9 +34,8 @@ def quantize_gru(context: Context, op: Gru) -> QGru:
 def quantize_rnn(context: Context, op: Rnn) -> QRnn:
     """A relu state is unbounded: its scale is the power of two that calibration asks for."""
     relu = op.gate == RELU
-    scale = 2.0 ** -fraction_bits(context.ranges.peak[op.h]) if relu else Q15
+    scale = context.values[op.h].scale
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, scale)
-    context.values[op.h] = QValue(op.h, op.h_next.shape, 16, scale)
     w, r, bias, _, joint, _, _ = _quantize_matrices(context, op, scale if relu else Q4_11)
     return QRnn(op.x, op.h, h_next, w, r, bias, joint, relu)
 

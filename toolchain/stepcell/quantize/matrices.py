@@ -10,7 +10,10 @@ WEIGHT_LIMIT = 127
 INT8_BOUND, INT16_BOUND = 128, 32768
 """Largest |input| of a matrix: whatever the caller or a state holds, so that the proofs need no trust."""
 BIAS_LIMIT = 1 << 22
-"""Largest |bias| in accumulator units, for an int8 input; a floor under the scale of (nearly) dead rows."""
+"""Largest |bias| in accumulator units, for an int8 input; a floor under the scale of a row."""
+SMALLEST_SCALE = 16
+"""One shift and one multiplier format serve all rows of a layer: the bias of a (nearly) dead row, in units
+of its tiny scale, would dictate the shift, and its multiplier would round to almost nothing."""
 
 
 def input_of_matrix(x: QValue, exact: bool) -> tuple[bool, int, float]:
@@ -27,12 +30,15 @@ def quantize_matrix(
 ) -> tuple[QMatrix, IntArray, NDArray[np.float64]]:
     """(matrix, bias in accumulator units [rows], real size of one accumulator unit [rows]).
 
-    A row's scale is max|w|/127, but never so small that its bias would exceed BIAS_LIMIT (times 256
-    for int16 inputs, whose accumulators are as much larger). A row of nothing but zeros gets scale 0.
+    A row's scale is max|w|/127, but not below 1/16 of the largest row's, and never so small that its bias
+    would exceed BIAS_LIMIT (times 256 for int16 inputs, whose accumulators are as much larger). A matrix
+    of nothing but zeros without a bias gets scale 0.
     """
     reads_view, bound, in_scale = input_of_matrix(x, exact)
     limit = BIAS_LIMIT * (256 if bound > INT8_BOUND else 1)
-    scales = np.maximum(np.abs(weights).max(axis=1) / WEIGHT_LIMIT, np.abs(bias) / (in_scale * limit))
+    scales = np.abs(weights).max(axis=1) / WEIGHT_LIMIT
+    scales = np.maximum(scales, scales.max(initial=0.0) / SMALLEST_SCALE)
+    scales = np.maximum(scales, np.abs(bias) / (in_scale * limit))
     divisors = np.where(scales == 0.0, 1.0, scales)
     rounded = np.clip(np.round(weights / divisors[:, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT)
     units = divisors * in_scale

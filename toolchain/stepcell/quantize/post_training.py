@@ -1,17 +1,16 @@
 """Post-training quantization: a float Model and calibration data to a QModel."""
 
-import numpy as np
-
 from stepcell.errors import StepcellError
 from stepcell.ir.model import Model
-from stepcell.ir.ops import Activate, Binary, Concat, Constant, Count, Dense, Gru, Lstm, Mean, Op, Rnn, Take
-from stepcell.ir.qmodel import QModel, QOp, QState, q_writes
+from stepcell.ir.ops import Activate, Binary, Concat, Constant, Count, Dense, Gru, Lstm, Mean, Op, Rnn, Take, reads, writes
+from stepcell.ir.qmodel import QModel, QOp, q_writes
 from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify_lowerable
 from stepcell.quantize import elementwise, layers
 from stepcell.quantize.calibrate import calibrate
-from stepcell.quantize.context import Activations, Context, make_context, quantize_array
+from stepcell.quantize.context import Activations, Context, make_context
 from stepcell.quantize.fuse import fuse_relu
+from stepcell.quantize.states import define_states, quantize_state, settle_updates
 
 
 def quantize(
@@ -29,19 +28,20 @@ def quantize(
     function = model.main
     (stage,) = function.stages
     output, softmax = _strip_softmax(model)
+    define_states(context)
     ops = _quantize_ops(context, stage.ops, softmax)
+    settled, updates = settle_updates(context)
     finish = _quantize_ops(context, function.finish.ops if function.finish is not None else (), softmax)
     return QModel(
         name=model.name,
         input=context.values[stage.inputs[0].name],
-        states=tuple(_state(context, state.name) for state in model.states),
-        ops=fuse_relu(ops, kept=(*stage.outputs, *(value for _, value in stage.updates))),
-        updates=stage.updates,
+        states=tuple(quantize_state(context, state) for state in model.states),
+        ops=(*fuse_relu(ops, kept=(output, *stage.outputs, *(value for _, value in stage.updates))), *settled),
+        updates=updates,
         finish=fuse_relu(finish, kept=(output,)),
         output=context.values[output],
         output_is_finished=function.finish is not None and function.outputs[0] in function.finish.outputs,
         left_to_caller="softmax" if softmax is not None else None,
-        float_model=model,
         choices=context.choices,
     )
 
@@ -61,10 +61,21 @@ def _quantize_ops(context: Context, ops: tuple[Op, ...], skipped: Op | None) -> 
     for op in ops:
         if op is skipped:
             continue
+        _refuse_sums(context, op)
         for q_op in _quantize_op(context, op, ops):
             context.values.update({value.name: value for value in q_writes(q_op)})
             done.append(q_op)
     return tuple(done)
+
+
+def _refuse_sums(context: Context, op: Op) -> None:
+    """Only a mean takes the int32 sum of one in (a running sum reads itself before it is known)."""
+    sums = [x for x in reads(op) if x in context.values and context.values[x].bits == 32]
+    if sums and not isinstance(op, Mean | Count):
+        raise StepcellError(
+            f"{writes(op)[0].name}: it reads the sum over time '{sums[0]}', and only a mean can.",
+            "take the mean over time instead of the sum.",
+        )
 
 
 def _quantize_op(context: Context, op: Op, ops: tuple[Op, ...]) -> list[QOp]:
@@ -96,9 +107,3 @@ def _quantize_op(context: Context, op: Op, ops: tuple[Op, ...]) -> list[QOp]:
             raise StepcellError(
                 f"{type(op).__name__} is not lowered to C by this version.", "remove it from the model."
             )
-
-
-def _state(context: Context, name: str) -> QState:
-    value = context.values[name]
-    initial = np.asarray(context.model.state(name).initial, np.float64)
-    return QState(value, quantize_array(initial, value))

@@ -15,7 +15,8 @@ from stepcell.ir.qmodel import IntArray, JointRequant, QMatrix, Requant
 
 MAX_MULTIPLIER = 1 << 14
 MAX_POST_SHIFT = 30
-ACCUMULATOR_LIMIT = 1 << 31
+ACCUMULATOR_LIMIT = (1 << 31) - (1 << 16)
+"""Below this, rr(B, s) fits int16 with s <= 16, so that adding the rounding constant stays below 2^31, too."""
 
 
 def accumulator_bound(matrix: QMatrix, bias: IntArray) -> IntArray:
@@ -29,7 +30,7 @@ def prove_accumulators_fit(layer: str, matrix: QMatrix, bias: IntArray) -> IntAr
     worst = int(bound.argmax())
     if bound[worst] >= ACCUMULATOR_LIMIT:
         raise StepcellError(
-            f"{layer}: the accumulator of row {worst} can reach {bound[worst]}; int32 holds less than 2^31.",
+            f"{layer}: the accumulator of row {worst} can reach {bound[worst]}; allowed is less than 2^31 - 2^16.",
             "use int8 activations for this layer, or fewer inputs.",
         )
     return bound

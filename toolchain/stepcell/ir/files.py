@@ -1,0 +1,95 @@
+"""A QModel as a file, and a Source as JSON: so that a bundle can be validated long after it was made.
+
+Dataclasses become objects with their class's name, arrays go into an .npz beside the JSON text.
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from stepcell.errors import StepcellError
+from stepcell.ir import qmodel as q
+from stepcell.ir.model import Block, Mask, Source, SourceTensor, StateTensor
+
+_OPS = get_args(q.QOp)
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *_OPS, q.QModel, q.QState, q.QValue, q.QMatrix, q.Requant, q.JointRequant, Block, Mask,
+        Source, SourceTensor, StateTensor,
+    )
+}  # fmt: skip
+
+
+def dump_qmodel(model: q.QModel) -> bytes:
+    """The model as an .npz file; the same bytes for the same model."""
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_encode(model, arrays), separators=(",", ":"))
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, qmodel=np.array(text), **arrays)
+    return content.getvalue()
+
+
+def load_qmodel(content: bytes, file: str) -> q.QModel:
+    """The inverse of `dump_qmodel`; `file` names it in the StepcellError for content that is no model."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        model = _decode(json.loads(str(arrays.pop("qmodel"))), arrays)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise StepcellError(f"{file} holds no integer model: {error}.", "compile the bundle again.") from error
+    assert isinstance(model, q.QModel)
+    return model
+
+
+def source_to_json(source: Source) -> dict[str, Any]:
+    """A Source as plain JSON values."""
+    encoded: dict[str, Any] = _encode(source, {})
+    return encoded
+
+
+def source_from_json(data: Mapping[str, Any]) -> Source:
+    """The inverse of `source_to_json`."""
+    source = _decode(dict(data), {})
+    assert isinstance(source, Source)
+    return source
+
+
+def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, np.ndarray):
+        name = f"a{len(arrays)}"
+        arrays[name] = _narrowest(value)
+        return {"array": name, "dtype": value.dtype.name}
+    if isinstance(value, tuple):
+        return [_encode(item, arrays) for item in value]
+    if isinstance(value, Mapping):
+        return {"mapping": {key: _encode(item, arrays) for key, item in value.items()}}
+    return value
+
+
+def _narrowest(array: np.ndarray) -> np.ndarray:
+    """Integers in the smallest type that holds them."""
+    if array.dtype.kind != "i" or array.size == 0:
+        return array
+    kinds = (np.int8, np.int16, np.int32, np.int64)
+    return array.astype(next(k for k in kinds if np.iinfo(k).min <= array.min() and array.max() <= np.iinfo(k).max))
+
+
+def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, arrays) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]].astype(value["dtype"])
+    if "mapping" in value:
+        return {key: _decode(item, arrays) for key, item in value["mapping"].items()}
+    fields = {key: _decode(item, arrays) for key, item in value.items() if key != "class"}
+    return _CLASSES[value["class"]](**fields)

@@ -1,0 +1,116 @@
+"""The whole tool on one screen: source -> Model -> compressed Model -> QModel -> Plan -> C."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stepcell.compress import prune
+from stepcell.emit import emit
+from stepcell.exporters.float_onnx import export_float
+from stepcell.exporters.integer_onnx import export_integer
+from stepcell.importers import import_model, import_onnx
+from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
+from stepcell.ir.files import dump_qmodel, source_to_json
+from stepcell.ir.model import Source
+from stepcell.ir.sequences import Sequences, load_sequences
+from stepcell.lower import lower
+from stepcell.quantize import quantize
+from stepcell.quantize.context import Activations
+from stepcell.target import resolve_target
+
+DEFAULT_BLOCK = Block(4, 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile: what the command line's options say."""
+
+    target: str = "cortex-m4"
+    name: str | None = None
+    density: float = 1.0
+    block: Block = DEFAULT_BLOCK
+    activations: Activations = "int8"
+    percentile: float = 100.0
+    dump_ir: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """What the user trained, as ONNX: the judge of everything that comes after."""
+
+    onnx: bytes
+    source: Source
+
+
+OnStage = Callable[[str], None]
+
+
+def compile_file(
+    spec: str, calibration: Path, folder: Path, options: Options, on_stage: OnStage = lambda stage: None,
+    **import_options: object,
+) -> Path:
+    """Compile a model file (or `factory.py:function`) to a bundle in `folder`.
+
+    calibration: .npz of real inputs. import_options go to `import_model`.
+    Raises StepcellError for every mistake in what was given; `folder` then stays as it was.
+    """
+    resolve_target(options.target)
+    on_stage("import")
+    model = import_model(spec, name=options.name, **import_options)  # type: ignore[arg-type]
+    data = load_sequences(calibration, model.main.inputs)
+    return compile_model(model, original_of(model, spec), data, folder, options, on_stage)
+
+
+def compile_model(
+    model: Model, original: Original, calibration: Sequences, folder: Path, options: Options,
+    on_stage: OnStage = lambda stage: None,
+) -> Path:
+    """Compile a Model, which may have been compressed since it was imported from `original`."""
+    core, _ = resolve_target(options.target)
+    model = verify_lowerable(verify(model))
+    _dump(options, "01_import", to_text(model))
+    if options.density < 1.0:
+        on_stage("prune")
+        model = verify(prune(model, density=options.density, block=options.block))
+        _dump(options, "02_prune", to_text(model))
+    on_stage("quantize")
+    qmodel = quantize(model, calibration, options.activations, options.percentile)
+    on_stage("lower")
+    plan = lower(qmodel, core, _banner(original, options, model))
+    on_stage("emit")
+    files = {
+        "onnx/source.onnx": original.onnx,
+        "onnx/float.onnx": export_float(model).SerializeToString(deterministic=True),
+        "onnx/integer.onnx": export_integer(qmodel).SerializeToString(deterministic=True),
+        "onnx/integer.npz": dump_qmodel(qmodel),
+    }
+    return emit(plan, folder, files, {"source": source_to_json(original.source)})
+
+
+def original_of(model: Model, spec: str) -> Original:
+    """The source file itself if it is ONNX; else the imported Model's own export, proven equal to 1e-5 on import."""
+    assert model.source is not None
+    if model.source.kind == "onnx":
+        return Original(Path(spec).read_bytes(), model.source)
+    content = export_float(model).SerializeToString(deterministic=True)
+    exported = import_onnx(content, name=model.name)
+    assert exported.source is not None
+    return Original(content, replace(exported.source, file=model.source.file, sha256=model.source.sha256))
+
+
+def _banner(original: Original, options: Options, model: Model) -> tuple[str, ...]:
+    source = original.source
+    pruned = ", ".join(f"{name} {mask.keep.mean():.2f} in {mask.block}" for name, mask in model.masks.items())
+    lines = [
+        f"Source: {source.file}, sha256 {source.sha256}.",
+        f"Target: {options.target}. Weights int8, activations {options.activations}.",
+        f"Densities: {pruned}." if pruned else "Nothing is pruned.",
+    ]
+    return (*lines, f"Made by: {options.command}") if options.command else tuple(lines)
+
+
+def _dump(options: Options, name: str, text: str) -> None:
+    if options.dump_ir is not None:
+        options.dump_ir.mkdir(parents=True, exist_ok=True)
+        (options.dump_ir / f"{name}.txt").write_text(text)

@@ -1,0 +1,65 @@
+"""What is known of a core and of a board; every field comes from its TOML file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Cycles = tuple[int, int, int]
+Costs = Mapping[str, Mapping[str, float]]
+"""Instructions of every runtime function: of a `call`, and of each row `group`, `unit` or `item` in it; `stack`
+is the bytes of its frame."""
+
+
+@dataclass(frozen=True)
+class CycleTable:
+    """Processor cycles per instruction class with zero wait states, from the core's manual.
+
+    `costs` maps a class to (low, estimate, high); a class that is absent costs what `default` says.
+    """
+
+    source: str
+    costs: Mapping[str, Cycles]
+
+    def cost(self, kind: str) -> Cycles:
+        """Cycles of one execution of class `kind`: extras and savings default to 0, the rest to `other`."""
+        if kind.endswith(("_extra", "_saving")):
+            return self.costs.get(kind, (0, 0, 0))
+        return self.costs.get(kind, self.costs["other"])
+
+
+@dataclass(frozen=True)
+class Core:
+    """A processor core: how to compile for it, how to emulate it, what its instructions cost."""
+
+    name: str
+    description: str
+    isa: str
+    fpu: bool
+    dsp: bool
+    arm_gcc_flags: tuple[str, ...] = ()
+    zig_target: str = ""
+    zig_cpu: str = ""
+    unicorn_cpu: str = ""
+    cycles: CycleTable | None = None
+    costs: Costs = field(default_factory=dict)
+    costs_of: str = ""
+    """The core whose measured costs stand in for this one's; empty if `costs` were measured on it."""
+
+    @property
+    def is_host(self) -> bool:
+        """Whether this is the computer that stepcell runs on."""
+        return self.isa == "host"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A memory map around a core, the support code that starts it, and the machine that emulates it."""
+
+    name: str
+    description: str
+    core: str
+    support: str
+    flash_origin: int
+    flash_bytes: int
+    ram_origin: int
+    ram_bytes: int
+    qemu_machine: str = ""
