@@ -5,7 +5,7 @@ import numpy as np
 from stepcell.ir.qmodel import IntArray, QDense, QGru, QLstm, QMatrix, QRecurrent, QRnn
 from stepcell.lower.formats import Format, choose_format
 from stepcell.lower.pack import gate_row_order, pack_blocks, pack_dense, permute
-from stepcell.lower.plan import Descriptor, MatrixRef, Table
+from stepcell.lower.plan import Descriptor, MatrixRef, Table, Work
 from stepcell.lower.scope import Place, Scope, Shared
 
 I, O, F, C = range(4)  # noqa: E741  # the names of the LSTM's gates
@@ -87,6 +87,21 @@ def _lower_recurrent(
         comment=_comment(layer, op, w, r),
         macs=op.input.weights.size + op.recurrent.weights.size,
         kernels=(w.kernel, r.kernel),
+        work=_recurrent_work(op, function, (w, r)),
+    )
+
+
+def _recurrent_work(op: QRecurrent, function: str, matrices: tuple[MatrixRef, ...]) -> Work:
+    """A layer works in groups of four units; an LSTM's coarse cells (under 11 fraction bits) convert otherwise."""
+    units = op.h_next.size
+    groups = -(-units // 4)
+    coarse = isinstance(op, QLstm) and op.cell_bits < 11
+    calls = 3 * groups if function == "sc_gru_reset_first" else groups
+    return (
+        (function, "call", 1),
+        (function, "group", groups),
+        (function, "coarse_item" if coarse else "item", units),
+        *_multiplications(matrices, calls),
     )
 
 
@@ -121,6 +136,12 @@ def lower_dense(scope: Scope, op: QDense) -> None:
         comment=f"{layer}: y = W x + b{relu}, {op.matrix.weights.shape[1]} -> {op.y.size} ({_stored(matrix, op.matrix)})",
         macs=op.matrix.weights.size,
         kernels=(matrix.kernel,),
+        work=(
+            ("sc_dense", "call", 1),
+            ("sc_dense", "group", matrix.groups),
+            ("sc_dense", "item", op.y.size),
+            *_multiplications((matrix,), matrix.groups),
+        ),
     )
 
 
@@ -136,17 +157,26 @@ def _matrix(
     if chosen.width == 2 and not matrix.reads_view:
         place = scope.padded(x)
     name = f"{layer}_{part}"
-    columns = _store(shared, name, rows, chosen)
+    columns, items = _store(shared, name, rows, chosen)
     kernel = f"sc_matvec_{chosen.kernel}_s{place.value.bits}"
-    return place, MatrixRef(part, kernel, name, columns, rows.shape[1])
+    return place, MatrixRef(part, kernel, name, columns, rows.shape[1], rows.shape[0] // 4, items)
 
 
-def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> str | None:
-    """Add the tables of a packed matrix; the name of the one with block positions, if sparse."""
+def _multiplications(matrices: tuple[MatrixRef, ...], calls: int) -> Work:
+    """What the kernels of a layer execute; a layer calls each of them `calls` times."""
+    return tuple(
+        work
+        for m in matrices
+        for work in ((m.kernel, "call", calls), (m.kernel, "group", m.groups), (m.kernel, "item", m.items))
+    )
+
+
+def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> tuple[str | None, int]:
+    """Add the tables of a packed matrix: (the table of block positions if sparse, words or blocks)."""
     if chosen.width is None:
         words = pack_dense(rows).astype(np.int64)
         shared.tables.append(Table(name, "uint32_t", words, f"{rows.shape[0]} x {rows.shape[1]} weights, dense"))
-        return None
+        return None, len(words)
     words, positions = pack_blocks(rows, chosen.width)
     blocks = len(words) // chosen.width
     what = f"{rows.shape[0]} x {rows.shape[1]} weights, {blocks} blocks of {chosen.kernel}"
@@ -154,7 +184,7 @@ def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> str | N
     shared.tables.append(Table(name, "uint32_t", stored.astype(np.int64), what))
     where = "for each row group: how many blocks, then where"
     shared.tables.append(Table(f"{name}_columns", "uint8_t", positions.astype(np.int64), where))
-    return f"{name}_columns"
+    return f"{name}_columns", blocks
 
 
 _EQUATIONS = {

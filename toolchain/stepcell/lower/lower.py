@@ -81,4 +81,4 @@ def _lower_read(shared: Shared) -> Body:
 def _write_output(scope: Scope) -> None:
     place = scope.places[scope.shared.qmodel.output.name]
     size = place.value.size * place.value.bits // 8
-    scope.call("output", "sc_copy", "y", place.expression, size, size)
+    scope.padded_vector("output", "sc_copy", size, size, "y", place.expression)

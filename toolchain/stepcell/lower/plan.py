@@ -34,6 +34,9 @@ class MatrixRef:
     weights: str
     columns: str | None
     cols: int
+    groups: int
+    items: int
+    """Words of a dense matrix, blocks of a sparse one."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class Buffer:
         return self.count * C_BYTES[self.ctype]
 
 
+Work = tuple[tuple[str, str, int], ...]
+"""(function, what, how often): what a call executes, in the terms of the core's cost table."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a runtime function; `macs` counts the multiplications of the dense layer that it is."""
@@ -73,6 +80,7 @@ class Call:
     comment: str = ""
     macs: int = 0
     kernels: tuple[str, ...] = ()
+    work: Work = ()
 
 
 @dataclass(frozen=True)

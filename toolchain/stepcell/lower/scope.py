@@ -63,10 +63,23 @@ class Scope:
         call = Call(layer, function, tuple(str(argument) for argument in arguments))
         self.calls.append(replace(call, **more))  # type: ignore[arg-type]
 
+    def vector(self, layer: str, function: str, items: int, *arguments: str | int, comment: str = "") -> None:
+        """Append a call that does the same to each of `items` elements."""
+        work = ((function, "call", 1), (function, "item", items))
+        self.call(layer, function, *arguments, comment=comment, work=work)
+
     def copy(self, layer: str, to: Place, source: str, comment: str = "") -> None:
         """Copy bytes from the C expression `source`, zeros into the padding."""
         unit = to.value.bits // 8
-        self.call(layer, "sc_copy", to.expression, source, to.value.size * unit, to.readable * unit, comment=comment)
+        size, padded = to.value.size * unit, to.readable * unit
+        self.padded_vector(layer, "sc_copy", size, padded, to.expression, source, comment=comment)
+
+    def padded_vector(
+        self, layer: str, function: str, items: int, padded: int, *arguments: str, comment: str = ""
+    ) -> None:
+        """Append a call over `items` elements which fills up to `padded` with zeros."""
+        work = ((function, "call", 1), (function, "item", items), (function, "zero", padded - items))
+        self.call(layer, function, *arguments, items, padded, comment=comment, work=work)
 
     def view(self, name: str) -> Place:
         """The int8 view of an int16 value, made once."""
@@ -75,7 +88,9 @@ class Scope:
             source = self.places[name]
             value = QValue(key, source.value.shape, 8, source.value.scale * 256)
             place = self.local(value)
-            self.call(key, "sc_view", place.expression, source.expression, value.size, place.readable)
+            self.padded_vector(
+                key, "sc_view", value.size, place.readable, place.expression, source.expression
+            )
             self.places[key] = place
         return self.places[key]
 

@@ -85,7 +85,7 @@ def _store_states(scope: Scope, states: dict[str, Place], updates: list[tuple[st
             scope.copy(state, sources[state], states[value].expression)
     for state, _ in updates:
         size = states[state].value.size * states[state].value.bits // 8
-        scope.call(state, "sc_copy", states[state].expression, sources[state].expression, size, size)
+        scope.padded_vector(state, "sc_copy", size, size, states[state].expression, sources[state].expression)
 
 
 def lower_op(scope: Scope, op: QOp) -> None:
@@ -125,10 +125,13 @@ def _lower_vector(scope: Scope, op: QOp) -> None:
         case QConcat():
             _concat(scope, op)
         case QTotal():
-            scope.call(op.total, "sc_total", place[op.total].expression, place[op.x].expression, op.y.size,
-                       place[op.count].expression, comment=f"{op.total}: the sum of a mean over time")
+            scope.vector(
+                op.total, "sc_total", op.y.size,
+                place[op.total].expression, place[op.x].expression, op.y.size, place[op.count].expression,
+                comment=f"{op.total}: the sum of a mean over time",
+            )
         case QCount():
-            scope.call(op.x, "sc_count", place[op.x].expression, comment=f"{op.x}: how many steps")
+            scope.vector(op.x, "sc_count", 1, place[op.x].expression, comment=f"{op.x}: how many steps")
         case QMean():
             _vector(scope, "mean", op, place[op.total].expression, op.y.size, place[op.count].expression)
         case _:
@@ -146,7 +149,9 @@ def _vector(scope: Scope, kind: str, op: QOp, *arguments: str | int) -> None:
     layer = scope.shared.layer_name(kind)
     if y.name not in scope.places:
         scope.places[y.name] = scope.local(y)
-    scope.call(layer, f"sc_{kind}", scope.places[y.name].expression, *arguments, comment=f"{layer}: {y.name}")
+    scope.vector(
+        layer, f"sc_{kind}", y.size, scope.places[y.name].expression, *arguments, comment=f"{layer}: {y.name}"
+    )
 
 
 def _table(scope: Scope, name: str, values: np.ndarray) -> str:
@@ -161,8 +166,11 @@ def _take(scope: Scope, op: QTake) -> None:
         Table(f"{layer}_indices", "uint16_t", np.asarray(op.indices, np.int64), f"which elements {op.y.name} takes")
     )
     scope.places[op.y.name] = scope.local(op.y)
-    scope.call(layer, f"sc_take_s{op.y.bits}", op.y.name, scope.places[op.x].expression,
-               scope.shared.symbol(f"{layer}_indices"), op.y.size, comment=f"{layer}: {op.y.name}")
+    indices = scope.shared.symbol(f"{layer}_indices")
+    scope.vector(
+        layer, f"sc_take_s{op.y.bits}", op.y.size,
+        op.y.name, scope.places[op.x].expression, indices, op.y.size, comment=f"{layer}: {op.y.name}",
+    )
 
 
 def _concat(scope: Scope, op: QConcat) -> None:
@@ -173,7 +181,8 @@ def _concat(scope: Scope, op: QConcat) -> None:
         part = scope.places[x]
         padded = to.readable - at if i == len(op.xs) - 1 else part.value.size
         target = to.expression if at == 0 else f"{to.expression} + {at}"
-        scope.call(layer, "sc_copy", target, part.expression, part.value.size * unit, padded * unit,
-                   comment=f"{layer}: {op.y.name}" if at == 0 else "")
+        comment = f"{layer}: {op.y.name}" if at == 0 else ""
+        size = part.value.size * unit
+        scope.padded_vector(layer, "sc_copy", size, padded * unit, target, part.expression, comment=comment)
         at += part.value.size
 
