@@ -1,5 +1,6 @@
 """The whole tool on one screen: source -> Model -> compressed Model -> QModel -> Plan -> C."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from stepcell.compress import prune
 from stepcell.emit import emit
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
-from stepcell.importers import import_model, import_onnx
+from stepcell.importers import import_model
+from stepcell.importers.onnx import import_onnx
 from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
 from stepcell.ir.files import dump_qmodel, source_to_json
 from stepcell.ir.model import Source
@@ -94,7 +96,10 @@ def original_of(model: Model, spec: str) -> Original:
     if model.source.kind == "onnx":
         return Original(Path(spec).read_bytes(), model.source)
     content = export_float(model).SerializeToString(deterministic=True)
-    exported = import_onnx(content, name=model.name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{model.name}.onnx"
+        path.write_bytes(content)
+        exported = import_onnx(path, name=model.name)
     assert exported.source is not None
     return Original(content, replace(exported.source, file=model.source.file, sha256=model.source.sha256))
 

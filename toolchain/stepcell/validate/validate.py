@@ -10,9 +10,10 @@ import numpy as np
 
 from stepcell.build import Bundle, load_bundle
 from stepcell.errors import StepcellError
-from stepcell.importers import import_onnx
+from stepcell.importers.onnx import import_onnx
 from stepcell.ir.files import load_qmodel, source_from_json
 from stepcell.ir.model import FloatArray, Source
+from stepcell.ir.ops import Value
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.ir.sequences import Sequences
 from stepcell.reference.float_model import run_float
@@ -59,6 +60,11 @@ class BundleFiles:
     qmodel: QModel
     source: Source
     folder: Path
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """What data must look like."""
+        return (Value(self.qmodel.input.name, self.qmodel.input.shape),)
 
     def onnx(self, name: str) -> Path:
         """One of the ONNX models: source, float or integer."""

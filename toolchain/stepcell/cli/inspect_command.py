@@ -1,0 +1,35 @@
+"""`stepcell inspect`."""
+
+from typing import Any
+
+import click
+
+from stepcell.cli.console import console, print_json, progress
+from stepcell.cli.source_options import import_arguments, source_options
+
+
+@click.command("inspect", short_help="Show a model's step function, sizes, and whether it is supported.")
+@click.argument("model")
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str, as_json: bool, **options: Any) -> None:
+    """Import MODEL (file.onnx or factory.py:function), check it against its source, and describe it.
+
+    \b
+    stepcell inspect kws.onnx
+    stepcell inspect net.py:build --weights net.pt --shape x=1,T,40
+    """
+    from stepcell.importers import import_model
+    from stepcell.report.inspect import inspect
+
+    with progress(1) as begin:
+        begin("import")
+        inspection = inspect(import_model(model, **import_arguments(**options)))
+    found = inspection.to_json()
+    if as_json:
+        print_json(found)
+        return
+    console.print(found["text"], highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{found['parameters']:,} parameters, {found['macs_per_step']:,} MACs a step, {found['state_values']:,} state values")
+    verdict = "[green]supported[/]" if found["supported"] else f"[red]not supported[/]: {found['unsupported']}"
+    console.print(verdict, soft_wrap=True)

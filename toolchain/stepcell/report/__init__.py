@@ -1,0 +1,1 @@
+"""Measurements and descriptions of models and bundles, for people and as JSON."""

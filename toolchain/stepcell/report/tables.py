@@ -1,0 +1,54 @@
+"""Results as tables for a terminal."""
+
+from rich.table import Table
+
+from stepcell.report.profile import Cost
+from stepcell.validate import Validation
+
+
+def validation_table(result: Validation) -> Table:
+    """One line a link of the chain."""
+    table = Table(title=f"{result.values_compared:,} states and outputs compared", title_justify="left")
+    table.add_column("link")
+    table.add_column(f"accuracy (per {result.accuracy_unit})", justify="right")
+    table.add_column("result", justify="right")
+    table.add_row("source, ONNX Runtime", _percent(result.accuracy_source), "")
+    error = f"{result.float_vs_ort_max_abs:.1e} off ONNX Runtime"
+    table.add_row("compressed float", _percent(result.accuracy_float), error)
+    wrong = f"{result.integer_vs_ort_mismatches} mismatches with ONNX Runtime"
+    table.add_row("integer reference", _percent(result.accuracy_integer), wrong)
+    for backend, count in result.c_vs_integer_mismatches.items():
+        table.add_row(f"C on {backend}", _percent(result.accuracy_integer), f"{count} mismatches with the reference")
+    agreement = f"{result.label_agreement:.2%} of the source's labels, error at most {result.max_abs_error:.3g}"
+    table.add_row("integer against source", "", agreement)
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
+
+
+def profile_table(cost: Cost) -> Table:
+    """One line a call of a step."""
+    profile = cost.profile
+    table = Table(title="One step", title_justify="left", caption=_memory(cost), caption_justify="left")
+    for name in ("layer", "function"):
+        table.add_column(name)
+    for name in ("instructions", "MACs", "per MAC", "cycles (model)"):
+        table.add_column(name, justify="right")
+    for layer in profile.layers:
+        ratio = f"{layer.instructions / layer.macs:.2f}" if layer.macs else ""
+        cycles = "" if layer.cycles is None else f"{layer.cycles.estimate:,}"
+        macs = f"{layer.macs:,}" if layer.macs else ""
+        table.add_row(layer.layer, layer.function, f"{layer.instructions:,}", macs, ratio, cycles)
+    table.add_section()
+    total = profile.cycles
+    cycles = "" if total is None else f"{total.low:,} .. {total.high:,}"
+    ratio = f"{profile.instructions / profile.macs:.2f}" if profile.macs else ""
+    table.add_row("step", "", f"{profile.instructions:,}", f"{profile.macs:,}", ratio, cycles)
+    return table
+
+
+def _memory(cost: Cost) -> str:
+    flash = f"flash {cost.text_bytes + cost.rodata_bytes:,} bytes (code {cost.text_bytes:,}, tables {cost.rodata_bytes:,})"
+    return f"{flash}; RAM {cost.state_bytes + cost.stack_bytes:,} bytes (state {cost.state_bytes:,}, stack {cost.stack_bytes:,})"

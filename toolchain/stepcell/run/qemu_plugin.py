@@ -1,0 +1,67 @@
+"""The plugin that counts instructions inside QEMU: built on demand, its result read back."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from stepcell.build import find_tool
+from stepcell.build.elf import Firmware
+from stepcell.build.flags import command
+from stepcell.build.objects import cache_dir, run_compiler
+from stepcell.build.toolchains import first_tool
+from stepcell.paths import targets_dir
+from stepcell.run.counts import Counts, Watch, thumb_bytes
+
+
+def build_plugin() -> Path:
+    """The plugin as a shared library for the installed QEMU, compiled once.
+
+    Raises StepcellError where QEMU or a host compiler is missing.
+    """
+    source = targets_dir() / "support" / "qemu_plugin" / "counts.c"
+    define = f"-DQEMU_PLUGIN_INTERFACE={_interface(find_tool('qemu').version)}"
+    tool = first_tool(("gcc", "clang", "zig"))
+    key = hashlib.sha256(f"{tool} {define}".encode() + source.read_bytes()).hexdigest()[:16]
+    library = cache_dir() / f"counts-{key}.so"
+    if not library.exists():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        flags = ("-std=c99", "-D_DEFAULT_SOURCE", "-O2", "-fPIC", "-shared", "-Wl,-z,undefs", define)
+        fresh = library.with_suffix(".new")
+        run_compiler([*command(tool), *flags, str(source), "-o", str(fresh)], source.parent)
+        fresh.replace(library)
+    return library
+
+
+def plugin_argument(library: Path, out: Path, watch: Watch) -> str:
+    """What follows `-plugin`."""
+    ranges = (f"watch={start:x}-{end:x}" for start, end in watch.ranges)
+    return ",".join([str(library), f"out={out}", *ranges])
+
+
+def read_counts(path: Path, firmware: Firmware) -> Counts:
+    """The counts that the plugin wrote of a run of `firmware`."""
+    counts = Counts(Counter(), Counter(), {}, {})
+    for line in path.read_text(encoding="ascii").splitlines():
+        _read_line(counts, line.split())
+    counts.sizes.update({pc: thumb_bytes(firmware.read(pc, 2)) for _, pc in counts.instructions})
+    for site, source, to in list(counts.edges):
+        if source + counts.sizes[source] == to:
+            del counts.edges[site, source, to]
+    return counts
+
+
+def _read_line(counts: Counts, words: list[str]) -> None:
+    match words:
+        case ["S", site, to]:
+            counts.sites[int(site, 16)] = int(to, 16)
+        case ["I", site, pc, times]:
+            counts.instructions[int(site, 16), int(pc, 16)] += int(times)
+        case ["E", site, source, to, times]:
+            counts.edges[int(site, 16), int(source, 16), int(to, 16)] += int(times)
+        case _:
+            raise ValueError(f"unknown line of counts: {' '.join(words)}")
+
+
+def _interface(version: str) -> int:
+    """The plugin interface that a QEMU accepts: 1 up to version 8, at least 2 from version 9 on."""
+    return 1 if int(version.partition(".")[0]) < 9 else 2

@@ -1,0 +1,11 @@
+"""The worst stack of a step, measured by painting."""
+
+from collections.abc import Sequence
+
+from stepcell.run.jobs import JobResult
+
+
+def worst_stack(results: Sequence[JobResult]) -> int:
+    """Bytes of stack that the deepest call of step used, of the results of stack jobs (multiples of 4)."""
+    depths = [lane.stack_bytes for result in results for lane in result]
+    return max(int(depth.max()) for depth in depths if depth is not None and depth.size)
