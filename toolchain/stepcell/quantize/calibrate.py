@@ -55,7 +55,8 @@ def _check_shape(model: Model, data: Sequences) -> None:
     expected = ", ".join(["N", "T", *map(str, value.shape)])
     if data.x.shape[2:] != value.shape or 0 in data.x.shape or not np.all(data.lengths >= 1):
         raise StepcellError(
-            f"{model.name}: the calibration data is {list(data.x.shape)}, the input '{value.name}' is [{expected}].",
+            f"{model.name}: the calibration data is {list(data.x.shape)}, "
+            f"the input '{value.name}' is [{expected}].",
             "give at least one sequence of at least one step, in the shape that the model was trained on.",
         )
 

@@ -2,7 +2,22 @@
 
 from stepcell.errors import StepcellError
 from stepcell.ir.model import Model
-from stepcell.ir.ops import Activate, Binary, Concat, Constant, Count, Dense, Gru, Lstm, Mean, Op, Rnn, Take, reads, writes
+from stepcell.ir.ops import (
+    Activate,
+    Binary,
+    Concat,
+    Constant,
+    Count,
+    Dense,
+    Gru,
+    Lstm,
+    Mean,
+    Op,
+    Rnn,
+    Take,
+    reads,
+    writes,
+)
 from stepcell.ir.qmodel import QModel, QOp, q_writes
 from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify_lowerable
@@ -36,7 +51,10 @@ def quantize(
         name=model.name,
         input=context.values[stage.inputs[0].name],
         states=tuple(quantize_state(context, state) for state in model.states),
-        ops=(*fuse_relu(ops, kept=(output, *stage.outputs, *(value for _, value in stage.updates))), *settled),
+        ops=(
+            *fuse_relu(ops, kept=(output, *stage.outputs, *(value for _, value in stage.updates))),
+            *settled,
+        ),
         updates=updates,
         finish=fuse_relu(finish, kept=(output,)),
         output=context.values[output],
@@ -78,7 +96,9 @@ def _refuse_sums(context: Context, op: Op) -> None:
         )
 
 
-def _quantize_op(context: Context, op: Op, ops: tuple[Op, ...]) -> list[QOp]:
+def _quantize_op(  # noqa: C901  # one short case an operation
+    context: Context, op: Op, ops: tuple[Op, ...]
+) -> list[QOp]:
     match op:
         case Lstm():
             return [layers.quantize_lstm(context, op)]

@@ -16,7 +16,7 @@ from stepcell.ir.qmodel import IntArray, JointRequant, QMatrix, Requant
 MAX_MULTIPLIER = 1 << 14
 MAX_POST_SHIFT = 30
 ACCUMULATOR_LIMIT = (1 << 31) - (1 << 16)
-"""Below this, rr(B, s) fits int16 with s <= 16, so that adding the rounding constant stays below 2^31, too."""
+"""Below this, rr(B, s) fits int16 with s <= 16, so that adding the rounding constant fits int32, too."""
 
 
 def accumulator_bound(matrix: QMatrix, bias: IntArray) -> IntArray:
@@ -30,7 +30,8 @@ def prove_accumulators_fit(layer: str, matrix: QMatrix, bias: IntArray) -> IntAr
     worst = int(bound.argmax())
     if bound[worst] >= ACCUMULATOR_LIMIT:
         raise StepcellError(
-            f"{layer}: the accumulator of row {worst} can reach {bound[worst]}; allowed is less than 2^31 - 2^16.",
+            f"{layer}: the accumulator of row {worst} can reach {bound[worst]}, "
+            f"allowed is less than {ACCUMULATOR_LIMIT}.",
             "use int8 activations for this layer, or fewer inputs.",
         )
     return bound
@@ -53,7 +54,8 @@ def post_shift(layer: str, factors: NDArray[np.float64]) -> int:
     shift = min(MAX_POST_SHIFT, math.floor(14 - math.log2(largest)))
     if shift < 0:
         raise StepcellError(
-            f"{layer}: its sums exceed what its output can hold by a factor of {largest / MAX_MULTIPLIER:.3g}.",
+            f"{layer}: its sums exceed what its output can hold by a factor of "
+            f"{largest / MAX_MULTIPLIER:.3g}.",
             "rescale the model's input or this layer's weights.",
         )
     return shift

@@ -39,7 +39,9 @@ def _define(context: Context, name: str, scale: float) -> None:
 
 def _power_of_two(context: Context, name: str) -> float:
     """2^-bits, bits from the largest |value| of calibration and of the initial state."""
-    largest = max(context.ranges.peak[name], float(np.abs(context.model.state(name).initial).max(initial=0.0)))
+    largest = max(
+        context.ranges.peak[name], float(np.abs(context.model.state(name).initial).max(initial=0.0))
+    )
     bits = fraction_bits(largest)
     context.choices[name] = f"{bits} fraction bits: its magnitude reached {largest:.3g}"
     return 2.0**-bits
@@ -56,9 +58,11 @@ def settle_updates(context: Context) -> tuple[list[QOp], tuple[tuple[str, str], 
         new = context.values[value]
         old = context.values.setdefault(state, QValue(state, new.shape, new.bits, new.scale))
         if (new.bits, new.scale) != (old.bits, old.scale):
-            value, rescale = rescaled(context, value, old.scale)
+            name, rescale = rescaled(context, value, old.scale)
             ops += rescale
-        updates.append((state, value))
+            updates.append((state, name))
+        else:
+            updates.append((state, value))
     return ops, tuple(updates)
 
 
@@ -68,7 +72,8 @@ def quantize_state(context: Context, state: State) -> QState:
     initial = np.asarray(state.initial, np.float64)
     if value.bits == 32 and initial.any():
         raise StepcellError(
-            f"{context.model.name}: the running sum '{state.name}' starts at {initial.ravel()[0]:.3g}, not at 0.",
+            f"{context.model.name}: the running sum '{state.name}' starts at "
+            f"{initial.ravel()[0]:.3g}, not at 0.",
             "start it at 0; a mean over time cannot take in more.",
         )
     return QState(value, quantize_array(initial, value))

@@ -38,7 +38,7 @@ _SIGMOID_RISE = np.diff(_SIGMOID)
 def sigmoid(p: IntArray) -> IntArray:
     """int16 Q4.11 -> Q0.15 in [0, 32767], interpolated between table entries 256 apart."""
     i = (p >> 8) + 128
-    return _SIGMOID[i] + rr(_SIGMOID_RISE[i] * (p & 255), 8)
+    return np.asarray(_SIGMOID[i] + rr(_SIGMOID_RISE[i] * (p & 255), 8))
 
 
 def tanh(p: IntArray) -> IntArray:
@@ -48,4 +48,4 @@ def tanh(p: IntArray) -> IntArray:
 
 def divide_rounded(total: IntArray, count: IntArray) -> IntArray:
     """floor((2*total + count) / (2*count)): the quotient, rounded half up; count >= 1."""
-    return (2 * total + count) // (2 * count)
+    return np.asarray((2 * total + count) // (2 * count))

@@ -91,7 +91,7 @@ def _run_stage(
     if stage.direction == "backward":
         at = np.maximum(lengths[:, None] - 1 - np.arange(steps), 0)
         stacked = {name: array[np.arange(count)[:, None], at] for name, array in stacked.items()}
-    return stacked, states
+    return stacked, {state: states[state] for state, _ in stage.updates}
 
 
 def _like(flags: NDArray[np.bool_], array: FloatArray) -> NDArray[np.bool_]:

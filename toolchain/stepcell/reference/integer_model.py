@@ -1,5 +1,6 @@
-"""The integer reference: runs a QModel over a batch of ragged sequences. Every other backend must equal it."""
+"""The integer reference: runs a QModel over ragged sequences. Every other backend must equal it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,11 +50,21 @@ class IntegerRun:
         return self.outputs[:, -1]
 
 
-def run_integer(qmodel: QModel, x: IntArray, lengths: NDArray[np.int64] | None = None) -> IntegerRun:
-    """Run over N sequences of T quantized frames, x [N, T, ...] integers; all from the initial states."""
+def run_integer(
+    qmodel: QModel,
+    x: IntArray,
+    lengths: NDArray[np.int64] | None = None,
+    initial: Mapping[str, IntArray] | None = None,
+) -> IntegerRun:
+    """Run over N sequences of T quantized frames, x [N, T, ...] integers.
+
+    lengths [N]: valid steps (default: all T). initial: states [N, ...] by name to continue from; those that
+    it does not name, and all without it, start at the model's initial states.
+    """
     count, steps = x.shape[:2]
     lengths = np.full(count, steps) if lengths is None else np.asarray(lengths)
     states = {s.value.name: np.repeat(s.initial[None], count, axis=0) for s in qmodel.states}
+    states |= {name: np.asarray(array, np.int64) for name, array in (initial or {}).items()}
     recorded: dict[str, list[IntArray]] = {name: [] for name in states}
     saturations = {op.c: 0 for op in qmodel.ops if isinstance(op, QLstm)}
     outputs: list[IntArray] = []
@@ -88,7 +99,7 @@ def _evaluate_all(ops: tuple[QOp, ...], values: Values) -> Values:
     return values
 
 
-def evaluate(op: QOp, values: Values) -> None:
+def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one short case an operation
     """Add what `op` defines to `values`; every array has the batch axis first."""
     match op:
         case QLstm():

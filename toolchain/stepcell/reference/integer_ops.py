@@ -1,11 +1,14 @@
 """The equations of the integer operations, over a batch of sequences at one time step (docs/numerics.md)."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stepcell.ir.qmodel import (
-    JointRequant,
     MAX_STEPS_OF_A_MEAN,
     IntArray,
+    JointRequant,
     QActivate,
     QDense,
     QGru,
@@ -17,7 +20,7 @@ from stepcell.reference.arithmetic import INT16_MAX, rr, sat16, sigmoid, tanh, v
 
 
 def matvec(matrix: QMatrix, x: IntArray) -> IntArray:
-    """x [N, cols] -> [N, rows], exact: every product sum stays far below 2^53, so float64 BLAS may do it."""
+    """W x, [N, cols] -> [N, rows]; exact, as sums stay far below 2^53, so that float64 BLAS may do it."""
     seen = view8(x) if matrix.reads_view else x
     product = seen.astype(np.float64) @ matrix.weights.T.astype(np.float64)
     return np.asarray(product.astype(np.int64))
@@ -31,7 +34,7 @@ def joint(requant: JointRequant, ax: IntArray, ah: IntArray, rows: slice = slice
 
 
 def lstm(op: QLstm, x: IntArray, h: IntArray, c: IntArray) -> tuple[IntArray, IntArray]:
-    """x [N, I], h [N, H] Q0.15, c [N, H] with `cell_bits` fraction bits -> (h', c')."""
+    """From x [N, I], h [N, H] Q0.15, c [N, H] with `cell_bits` fraction bits -> (h', c')."""
     p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, h))
     i, o, f, g = np.split(p, 4, axis=1)
     i, o, f, g = sigmoid(i), sigmoid(o), sigmoid(f), tanh(g)
@@ -45,7 +48,7 @@ def cell_as_q4_11(c: IntArray, cell_bits: int) -> IntArray:
 
 
 def gru(op: QGru, x: IntArray, h: IntArray) -> IntArray:
-    """x [N, I], h [N, H] Q0.15 -> h'."""
+    """From x [N, I], h [N, H] Q0.15 -> h'."""
     units = h.shape[1]
     gates, n_rows = slice(0, 2 * units), slice(2 * units, 3 * units)
     ax = matvec(op.input, x) + op.input_bias
@@ -72,13 +75,13 @@ def _candidate(op: QGru, ax: IntArray, ah: IntArray, r: IntArray, rows: slice) -
 
 
 def rnn(op: QRnn, x: IntArray, h: IntArray) -> IntArray:
-    """x [N, I], h [N, H] -> h'."""
+    """From x [N, I], h [N, H] -> h'."""
     p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, h))
     return np.maximum(p, 0) if op.relu else tanh(p)
 
 
 def dense(op: QDense, x: IntArray) -> IntArray:
-    """x [N, I] -> [N, O]."""
+    """From x [N, I] to y [N, O]."""
     acc = matvec(op.matrix, x) + op.bias
     y = sat16(rr(rr(acc, op.requant.pre_shift) * op.requant.multipliers, op.requant.post_shift))
     return np.maximum(y, 0) if op.relu else y
@@ -87,16 +90,16 @@ def dense(op: QDense, x: IntArray) -> IntArray:
 def activate(op: QActivate, x: IntArray) -> IntArray:
     """Element by element."""
     functions = {"relu": lambda v: np.maximum(v, 0), "sigmoid": sigmoid, "tanh": tanh}
-    return functions[op.function](x)
+    return np.asarray(functions[op.function](x))
 
 
 def count(x: IntArray) -> IntArray:
     """One more step, up to the last that a mean takes in."""
-    return np.minimum(x + 1, MAX_STEPS_OF_A_MEAN)
+    return np.asarray(np.minimum(x + 1, MAX_STEPS_OF_A_MEAN))
 
 
-def quantize_input(x: np.ndarray, scale: float, bits: int) -> IntArray:
+def quantize_input(x: NDArray[Any], scale: float, bits: int) -> IntArray:
     """clamp(floor(x / scale + 0.5)) to ±127 or ±32767, in float32 as the C helper computes it."""
     limit = 127 if bits == 8 else INT16_MAX
     steps = np.floor(np.asarray(x, np.float32) * np.float32(1.0 / scale) + np.float32(0.5))
-    return np.clip(steps, -limit, limit).astype(np.int64)
+    return np.asarray(np.clip(steps, -limit, limit), np.int64)

@@ -1,0 +1,156 @@
+"""The formats and proofs of a quantized model: scales, widths, shifts, multipliers, states."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from random_models import random_model, random_qmodel, random_sequences
+from stepcell.ir import Finish, Model, recurrent_ops
+from stepcell.ir.qmodel import (
+    JointRequant,
+    QActivate,
+    QDense,
+    QGru,
+    QLstm,
+    QModel,
+    QRescale,
+    Requant,
+    q_matrices,
+)
+from stepcell.quantize import quantize
+from stepcell.quantize.context import fraction_bits
+from stepcell.quantize.requantize import accumulator_bound
+from stepcell.reference.integer_model import run_integer
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def _first(qmodel: QModel, kind: type) -> object:
+    return next(op for op in (*qmodel.ops, *qmodel.finish) if isinstance(op, kind))
+
+
+@settings(max_examples=40)
+@given(SEEDS)
+def test_weights_are_int8_and_pruned_ones_zero(seed: int) -> None:
+    qmodel, _ = random_qmodel(np.random.default_rng(seed), style="sparse", max_units=40)
+    matrices = [matrix for op in (*qmodel.ops, *qmodel.finish) for matrix in q_matrices(op)]
+    assert all(np.abs(matrix.weights).max(initial=0) <= 127 for matrix in matrices)
+    assert all(not matrix.weights[~matrix.mask.keep].any() for matrix in matrices if matrix.mask is not None)
+    assert any(matrix.mask is not None for matrix in matrices)
+
+
+@settings(max_examples=40)
+@given(SEEDS, st.sampled_from(["int8", "int16"]))
+def test_every_shifted_accumulator_has_16_bits_and_every_multiplier_15(seed: int, activations: str) -> None:
+    wide = activations == "int16"
+    qmodel, _ = random_qmodel(np.random.default_rng(seed), "int16" if wide else "int8", max_units=40)
+    for op in (*qmodel.ops, *qmodel.finish):
+        biases = [getattr(op, n) for n in ("bias", "input_bias", "recurrent_bias") if hasattr(op, n)]
+        for matrix, bias, (shift, multipliers) in zip(
+            q_matrices(op), [*biases, 0], _scalings(op), strict=False
+        ):
+            largest = int(accumulator_bound(matrix, np.asarray(bias)).max())
+            assert largest + ((1 << shift) >> 1) < 2**31
+            assert (largest + ((1 << shift) >> 1)) >> shift <= 32767
+            assert multipliers.min() >= 0
+            assert multipliers.max() <= 1 << 14
+
+
+def _scalings(op: object) -> list[tuple[int, np.ndarray]]:
+    requant = getattr(op, "requant", None)
+    if isinstance(requant, JointRequant):
+        return [
+            (requant.input_pre_shift, requant.input_multipliers),
+            (requant.recurrent_pre_shift, requant.recurrent_multipliers),
+        ]
+    return [(requant.pre_shift, requant.multipliers)] if isinstance(requant, Requant) else []
+
+
+@pytest.mark.parametrize(
+    ("largest", "bits"), [(0.0, 15), (0.9, 15), (1.0, 15), (1.1, 14), (16.0, 11), (1e9, 0)]
+)
+def test_fraction_bits(largest: float, bits: int) -> None:
+    assert fraction_bits(largest) == bits
+
+
+def test_only_matrices_leave_the_input_int8() -> None:
+    rng = np.random.default_rng(1)
+    assert random_qmodel(rng, prelude="none", layers=("lstm",), head="state")[0].input.bits == 8
+    assert random_qmodel(rng, prelude="matrix", layers=("lstm",), head="state")[0].input.bits == 8
+    assert random_qmodel(rng, prelude="standardize", layers=("lstm",), head="state")[0].input.bits == 16
+    assert random_qmodel(rng, "int16", prelude="none", layers=("lstm",), head="state")[0].input.bits == 16
+
+
+def test_a_relu_after_a_dense_layer_becomes_part_of_it() -> None:
+    qmodel, _ = random_qmodel(np.random.default_rng(1), prelude="dense_relu", head="state")
+    dense = _first(qmodel, QDense)
+    assert isinstance(dense, QDense)
+    assert dense.relu
+    assert not any(isinstance(op, QActivate) for op in qmodel.ops)
+
+
+def test_only_linear_before_reset_keeps_the_two_candidate_biases_apart() -> None:
+    for layer, apart in (("gru_after", True), ("gru_before", False)):
+        qmodel, _ = random_qmodel(np.random.default_rng(1), layers=(layer,), style="gaussian", max_units=20)
+        gru = _first(qmodel, QGru)
+        assert isinstance(gru, QGru)
+        units = len(gru.recurrent_bias) // 3
+        assert not gru.recurrent_bias[: 2 * units].any()
+        assert gru.recurrent_bias[2 * units :].any() == apart
+
+
+def test_a_cell_state_holds_its_initial_value() -> None:
+    rng = np.random.default_rng(2)
+    model = random_model(rng, layers=("lstm",), prelude="none", style="gaussian", initial=False)
+    far = tuple(replace(s, initial=s.initial + 50.0) if s.name.startswith("c") else s for s in model.states)
+    qmodel = quantize(replace(model, states=far), random_sequences(rng, model))
+    lstm = _first(qmodel, QLstm)
+    assert isinstance(lstm, QLstm)
+    assert lstm.cell_bits == fraction_bits(50.0)
+    (cell,) = (s for s in qmodel.states if s.value.name.startswith("c"))
+    assert np.all(cell.initial == 50 * 2**lstm.cell_bits)
+
+
+def test_a_state_that_only_remembers_takes_the_format_of_what_it_remembers() -> None:
+    qmodel, _ = random_qmodel(np.random.default_rng(2), prelude="none", head="held", layers=("rnn_tanh",))
+    (held,) = (s.value for s in qmodel.states if s.value.name == "newest")
+    dense = _first(qmodel, QDense)
+    assert isinstance(dense, QDense)
+    assert (held.bits, held.scale) == (dense.y.bits, dense.y.scale)
+
+
+def _feeding_back_another_value(rng: np.random.Generator) -> tuple[Model, str]:
+    """h becomes a sigmoid head of as many units, not the layer's own output."""
+    model = random_model(
+        rng, layers=("rnn_relu",), prelude="none", head="every_step", max_units=1, softmax=False
+    )
+    (op,), (stage,) = recurrent_ops(model), model.main.stages
+    (output,) = stage.outputs
+    changed = replace(stage, updates=((op.h, output),))
+    return replace(model, functions=(replace(model.main, stages=(changed,)),)), op.h
+
+
+def test_an_update_in_another_scale_is_brought_to_the_scale_of_its_state() -> None:
+    rng = np.random.default_rng(4)
+    model, state = _feeding_back_another_value(rng)
+    data = random_sequences(rng, model)
+    qmodel = quantize(model, data)
+    rescale = qmodel.ops[-1]
+    assert isinstance(rescale, QRescale)
+    assert dict(qmodel.updates)[state] == rescale.y.name
+    run = run_integer(qmodel, np.zeros((1, 3, *qmodel.input.shape), np.int64))
+    (scale,) = (s.value.scale for s in qmodel.states if s.value.name == state)
+    assert np.abs(run.states[state] * scale - run.outputs * qmodel.output.scale).max() < 2 * scale
+
+
+def test_a_state_itself_can_be_the_output() -> None:
+    rng = np.random.default_rng(6)
+    model = random_model(rng, layers=("gru_after",), prelude="none", head="state")
+    (op,) = recurrent_ops(model)
+    function = replace(model.main, finish=Finish((), (op.h,)), outputs=(op.h,))
+    qmodel = quantize(replace(model, functions=(function,)), random_sequences(rng, model))
+    run = run_integer(qmodel, np.ones((2, 3, *qmodel.input.shape), np.int64))
+    assert np.array_equal(run.outputs, run.states[op.h])
