@@ -1,0 +1,145 @@
+"""Pruning keeps the right number of the right blocks, gate by gate, and never revives a weight."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepcell.compress import cubic_density, prune
+from stepcell.compress.pattern import block_index
+from stepcell.compress.prune import Scope, gate_counts, prunable
+from stepcell.errors import StepcellError
+from stepcell.ir import Block, Model
+from stepcell.ir.model import BoolArray
+from training_models import CELLS, classifier, stack
+
+SCOPES: tuple[Scope, ...] = ("global", "matrix")
+BLOCKS = [Block(1, 1), Block(4, 1), Block(4, 2), Block(1, 4), Block(2, 4), Block(3, 5)]
+models = st.builds(
+    stack,
+    cells=st.lists(st.sampled_from(CELLS), min_size=1, max_size=2).map(tuple),
+    inputs=st.integers(1, 9),
+    hidden=st.integers(1, 17),
+    classes=st.just(3),
+    seed=st.integers(0, 100),
+)
+blocks = st.sampled_from(BLOCKS)
+densities = st.floats(0.02, 1.0)
+
+
+def _blocks(keep: BoolArray, gates: int, block: Block) -> list[BoolArray]:
+    """The blocks of a matrix, cut out gate by gate: written apart from `block_index`, to check it."""
+    return [
+        gate[row : row + block.rows, col : col + block.cols]
+        for gate in np.split(keep, gates)
+        for row in range(0, len(gate), block.rows)
+        for col in range(0, keep.shape[1], block.cols)
+    ]
+
+
+@given(models, blocks, densities, st.sampled_from(SCOPES))
+def test_density_is_exact_to_within_one_block(
+    model: Model, block: Block, density: float, scope: Scope
+) -> None:
+    pruned = prune(model, density, block, scope=scope)
+    keeps = [pruned.masks[name].keep for name in prunable(model)]
+    for group in [keeps] if scope == "global" else [[keep] for keep in keeps]:
+        total, kept = sum(keep.size for keep in group), sum(int(keep.sum()) for keep in group)
+        assert abs(kept - density * total) <= block.rows * block.cols / 2 + 0.5
+
+
+@given(models, blocks, densities)
+def test_blocks_are_whole_and_lie_within_one_gate(model: Model, block: Block, density: float) -> None:
+    pruned = prune(model, density, block)
+    gates = gate_counts(model)
+    for name, mask in pruned.masks.items():
+        assert mask.block == block
+        assert all(cut.all() or not cut.any() for cut in _blocks(mask.keep, gates[name], block))
+
+
+@given(models, blocks, densities)
+def test_kept_weights_are_untouched_and_pruned_ones_zero(model: Model, block: Block, density: float) -> None:
+    pruned = prune(model, density, block)
+    for name, array in model.weights.items():
+        keep = pruned.masks[name].keep if name in pruned.masks else np.ones(array.shape, bool)
+        np.testing.assert_array_equal(pruned.weights[name], np.where(keep, array, 0.0))
+
+
+@given(models, blocks, blocks, densities, densities)
+def test_pruning_again_never_revives_a_weight(
+    model: Model, block: Block, other: Block, first: float, second: float
+) -> None:
+    once = prune(model, first, block)
+    twice = prune(once, second, other)
+    for name in prunable(model):
+        assert not (twice.masks[name].keep & ~once.masks[name].keep).any()
+
+
+@given(models, blocks, densities, densities)
+def test_pruning_in_two_steps_keeps_what_pruning_in_one_keeps(
+    model: Model, block: Block, first: float, second: float
+) -> None:
+    first, second = max(first, second), min(first, second)
+    twice = prune(prune(model, first, block), second, block)
+    for name, mask in prune(model, second, block).masks.items():
+        np.testing.assert_array_equal(twice.masks[name].keep, mask.keep)
+
+
+@given(models, blocks)
+def test_density_one_keeps_everything(model: Model, block: Block) -> None:
+    assert all(mask.keep.all() for mask in prune(model, 1.0, block).masks.values())
+
+
+def test_the_largest_blocks_are_kept() -> None:
+    model = classifier("rnn-tanh", inputs=4, hidden=4)
+    weights = np.full((4, 4), 0.1)
+    weights[2:, :2], weights[0, 3] = 0.5, 0.9  # mean 0.5 against 0.3
+    pruned = prune(model.with_weights({"W.0": weights}), 0.25, Block(2, 2), matrices=["W.0"])
+    assert np.argwhere(pruned.masks["W.0"].keep).tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
+
+
+def test_a_hidden_size_that_is_no_multiple_has_shorter_blocks_at_each_gates_end() -> None:
+    index = block_index((9, 3), gates=3, block=Block(2, 2))
+    assert index.tolist() == [
+        [0, 0, 1], [0, 0, 1], [2, 2, 3],
+        [4, 4, 5], [4, 4, 5], [6, 6, 7],
+        [8, 8, 9], [8, 8, 9], [10, 10, 11],
+    ]  # fmt: skip
+
+
+def test_recurrent_matrices_are_pruned_by_default_and_others_by_name() -> None:
+    model = stack(("lstm", "gru"), 3, 8, 4, seed=0)
+    assert set(prune(model).masks) == {"W.0", "R.0", "W.1", "R.1"}
+    assert set(prune(model, matrices=["D", "R.1"]).masks) == {"D", "R.1"}
+
+
+def test_a_matrix_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(StepcellError, match=r"no matrix 'V'.*to prune\.\nHint: it has W\.0, R\.0, D"):
+        prune(classifier(), matrices=["V"])
+
+
+@pytest.mark.parametrize("density", [0.0, -0.1, 1.5, float("nan")])
+def test_a_density_that_is_none_is_refused(density: float) -> None:
+    with pytest.raises(StepcellError, match="no kept fraction"):
+        prune(classifier(), density)
+
+
+@given(steps=st.integers(1, 200), final=densities, initial=st.just(1.0))
+def test_the_cubic_schedule_falls_from_dense_to_final(steps: int, final: float, initial: float) -> None:
+    found = [cubic_density(step, 5, 5 + steps, final, initial) for step in range(steps + 10)]
+    assert found[:6] == [initial] * 6
+    assert found[steps + 5 :] == [final] * 5
+    assert all(a >= b >= final for a, b in pairwise(found))
+
+
+def test_half_way_the_cubic_schedule_has_pruned_seven_eighths() -> None:
+    assert cubic_density(50, 0, 100, 0.2) == pytest.approx(1 - 0.8 * 7 / 8)
+
+
+def test_one_shot_pruning_imports_no_torch() -> None:
+    code = "import sys, stepcell.compress; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

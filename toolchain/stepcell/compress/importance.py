@@ -1,0 +1,19 @@
+"""How much each weight matters: one function a criterion, weights -> scores of the same shape."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stepcell.ir.model import FloatArray
+
+Criterion = Callable[[FloatArray], FloatArray]
+
+
+def magnitude(weights: FloatArray) -> FloatArray:
+    """|w|."""
+    return np.abs(weights)
+
+
+def energy(weights: FloatArray) -> FloatArray:
+    """w^2, what pruning takes from the matrix's Frobenius norm."""
+    return np.square(weights)

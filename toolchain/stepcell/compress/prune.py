@@ -1,0 +1,95 @@
+"""`prune`: one-shot pruning of a Model, without retraining."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from stepcell.compress.importance import Criterion, magnitude
+from stepcell.compress.pattern import Matrix, keep_masks
+from stepcell.errors import StepcellError
+from stepcell.ir.model import Block, BoolArray, FloatArray, Mask, Model, all_ops, recurrent_ops
+from stepcell.ir.ops import Gru, Lstm, Op
+from stepcell.ir.ops import matrices as matrices_of
+from stepcell.ir.verify import verify
+
+Scope = Literal["global", "matrix"]
+DEFAULT_BLOCK = Block(4, 2)
+
+
+def prune(
+    model: Model,
+    density: float = 0.25,
+    block: Block = DEFAULT_BLOCK,
+    *,
+    matrices: Sequence[str] | None = None,
+    scope: Scope = "global",
+    criterion: Criterion = magnitude,
+) -> Model:
+    """Keep the fraction `density` (0-1] of the weights: the blocks with the highest mean score.
+
+    `matrices` names what is pruned; by default the input and recurrent matrices of every recurrent
+    operation. scope="global" gives all of them one budget, "matrix" each the same density. The masks are
+    stored in the Model in its own row order; what an earlier mask pruned stays pruned.
+    Raises StepcellError for an unknown matrix or a density that is none.
+    """
+    weights = {name: model.weights[name] for name in prunable(model, matrices)}
+    masks = choose_masks(
+        model, weights, model.masks, density=density, block=block, scope=scope, criterion=criterion
+    )
+    pruned = {name: np.where(mask.keep, model.weights[name], 0.0) for name, mask in masks.items()}
+    return verify(model.with_weights(pruned, masks))
+
+
+def prunable(model: Model, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The matrices to prune: those named, or the input and recurrent ones of every recurrent operation."""
+    if names is None:
+        return tuple(dict.fromkeys(name for op in recurrent_ops(model) for name in matrices_of(op)))
+    known = gate_counts(model)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise StepcellError(
+            f"{model.name}: it has no matrix '{unknown[0]}' to prune.", f"it has {', '.join(known)}."
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def gate_counts(model: Model) -> dict[str, int]:
+    """How many gates the rows of each matrix are divided into: LSTM 4, GRU 3, RNN and Dense 1."""
+    return {name: _gates(op) for op in all_ops(model) for name in matrices_of(op)}
+
+
+def _gates(op: Op) -> int:
+    return {Lstm: 4, Gru: 3}.get(type(op), 1)
+
+
+def choose_masks(
+    model: Model,
+    weights: Mapping[str, FloatArray],
+    masks: Mapping[str, Mask],
+    *,
+    density: float,
+    block: Block,
+    scope: Scope,
+    criterion: Criterion,
+) -> dict[str, Mask]:
+    """What to keep of `weights`, which may have been trained on since, out of what `masks` still keep.
+
+    `model` only tells how many gates each matrix has.
+    """
+    if not 0.0 < density <= 1.0:
+        raise StepcellError(f"pruning: the density {density} is no kept fraction.", "0.25 keeps a quarter.")
+    gates = gate_counts(model)
+    found = {
+        name: Matrix(criterion(array), gates[name], _alive(masks.get(name), array.shape))
+        for name, array in weights.items()
+    }
+    kept: dict[str, Mask] = {}
+    for group in [tuple(found)] if scope == "global" else [(name,) for name in found]:
+        keeps = keep_masks([found[name] for name in group], block, density)
+        kept |= {name: Mask(keep, block) for name, keep in zip(group, keeps, strict=True)}
+    return kept
+
+
+def _alive(mask: Mask | None, shape: tuple[int, ...]) -> BoolArray:
+    return np.ones(shape, np.bool_) if mask is None else mask.keep

@@ -1,0 +1,124 @@
+"""`to_module`: a Model as a torch module with ordinary parameters; `from_module`: the trained Model back."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from stepcell.ir.model import FloatArray, Mask, Model, Stage, all_ops
+from stepcell.ir.ops import Activate, Value, writes
+from stepcell.ir.verify import verify
+from stepcell.train.fusable import is_fusable
+from stepcell.train.operations import Values, evaluate
+from stepcell.train.stages import Batch, run_stage
+from stepcell.train.trainable import verify_trainable
+from stepcell.train.weights import MaskedWeights, to_array
+
+Path = Literal["fused", "scan"]
+Inputs = Tensor | Mapping[str, Tensor]
+
+
+def to_module(model: Model, path: Path = "fused") -> "StepModule":
+    """Build the module that computes what `model` does, in float32.
+
+    Stages run through torch's kernels where these compute exactly the same, else step by step;
+    path="scan" runs every stage step by step: slower, and equal within rounding.
+    Raises StepcellError for what cannot be trained, by name.
+    """
+    return StepModule(verify_trainable(model), path)
+
+
+def from_module(module: "StepModule", model: Model) -> Model:
+    """`model` with the module's weights (float32 numbers in float64 arrays) and masks; verified."""
+    weights = {name: to_array(weight) for name, weight in module.weights().items()}
+    return verify(model.with_weights(weights, module.get_masks()))
+
+
+class StepModule(nn.Module):
+    """A Model in torch: `module(x [N, T, ...], lengths [N]) -> output`, ragged batches padded at the end.
+
+    The output is [N, ...] where `finish` defines it, [N, T, ...] where a stage does (not to be read past
+    a sequence's length); several outputs are a tuple, several inputs a mapping by name.
+    """
+
+    def __init__(self, model: Model, path: Path) -> None:
+        super().__init__()
+        self._function = model.main
+        self._fused = {s.name: path == "fused" and is_fusable(s, model.main) for s in model.main.stages}
+        self._logits = _before_last_activation(model)
+        self._states = tuple(state.name for state in model.states)
+        self.weights = MaskedWeights(model)
+        self.initial = nn.Module()
+        for index, state in enumerate(model.states):
+            start = torch.tensor(state.initial, dtype=torch.float32)
+            self.initial.register_buffer(str(index), start, persistent=False)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The model's inputs, in order."""
+        return tuple(value.name for value in self._function.inputs)
+
+    def forward(self, x: Inputs, lengths: Tensor | None = None) -> Any:
+        """The outputs of N sequences; lengths [N] are 1..T (default: all T)."""
+        outputs = self._run(x, lengths, self._function.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def logits(self, x: Inputs, lengths: Tensor | None = None) -> Tensor:
+        """The first output before the softmax or sigmoid that ends it, for losses that bring their own."""
+        return self._run(x, lengths, (self._logits,))[0]
+
+    def get_weight(self, name: str) -> FloatArray:
+        """A parameter as it acts now, by its name in the Model."""
+        return to_array(self.weights()[name])
+
+    def get_masks(self) -> dict[str, Mask]:
+        """The masks, by the name of their parameter."""
+        return self.weights.masks()
+
+    def set_mask(self, name: str, mask: Mask) -> None:
+        """Mask a parameter from now on, and set what the mask prunes to zero."""
+        self.weights.set_mask(name, mask)
+
+    def _run(self, x: Inputs, lengths: Tensor | None, wanted: tuple[str, ...]) -> tuple[Tensor, ...]:
+        weights, streams = self.weights(), self._streams(x)
+        first = next(iter(streams.values()))
+        count, steps = first.shape[:2]
+        lengths = torch.full((count,), steps) if lengths is None else lengths
+        lengths, states = lengths.to(first.device), self._initial_states(count)
+        for stage in self._function.stages:
+            record = dict.fromkeys((*stage.outputs, *(name for name in wanted if _defines(stage, name))))
+            batch = Batch(streams, states, lengths, steps)
+            run = run_stage(stage, weights, batch, tuple(record), self._fused[stage.name])
+            streams, states = streams | run.streams, run.states
+        ends = self._finish(weights, states)
+        return tuple(ends[name] if name in ends else streams[name] for name in wanted)
+
+    def _streams(self, x: Inputs) -> Values:
+        named = dict(x) if isinstance(x, Mapping) else {self.input_names[0]: x}
+        return {value.name: self._typed(named[value.name], value) for value in self._function.inputs}
+
+    def _typed(self, x: Tensor, value: Value) -> Tensor:
+        return x if value.dtype == "token" else x.to(next(self.parameters()).dtype)
+
+    def _initial_states(self, count: int) -> Values:
+        starts = zip(self._states, self.initial.buffers(), strict=True)
+        return {name: start.repeat(count, *[1] * start.ndim) for name, start in starts}
+
+    def _finish(self, weights: Values, states: Values) -> Values:
+        ends = dict(states)
+        for op in self._function.finish.ops if self._function.finish else ():
+            evaluate(op, weights, ends)
+        return ends
+
+
+def _defines(stage: Stage, name: str) -> bool:
+    return any(value.name == name for op in stage.ops for value in writes(op))
+
+
+def _before_last_activation(model: Model) -> str:
+    (output, *_) = model.main.outputs
+    for op in all_ops(model):
+        if isinstance(op, Activate) and op.y.name == output and op.function in ("softmax", "sigmoid"):
+            return op.x
+    return output
