@@ -16,23 +16,34 @@ static inline int32_t sc_round(int32_t v, sc_shift by)
     return (v + by.half) >> by.shift;
 }
 
+/* Hides a value's origin from the optimizer, which would turn masks back into branches on the data. */
+#if defined(__GNUC__)
+#define SC_OPAQUE(v) __asm__("" : "+r"(v))
+#else
+#define SC_OPAQUE(v) ((void)0)
+#endif
+
 /* Clamp to int16. Arm's compilers make SSAT of the first form, branches of it elsewhere. */
 static inline int32_t sc_sat16(int32_t v)
 {
 #if defined(__ARM_FEATURE_SAT)
     return v > INT16_MAX ? INT16_MAX : v < INT16_MIN ? INT16_MIN : v;
 #else
-    uint32_t outside = ((uint32_t)v + 32768u) >> 16;                /* 0 within int16 */
-    uint32_t mask = 0u - ((outside | (0u - outside)) >> 31);        /* all ones outside */
-    uint32_t limit = 32767u ^ (uint32_t)(v >> 31);                  /* 32767, or -32768 */
-    return (int32_t)(((uint32_t)v & ~mask) | (limit & mask));
+    uint32_t outside = ((uint32_t)v + 32768u) >> 16; /* 0 within int16, at most 65535 */
+    uint32_t sign = (uint32_t)(v >> 31);
+    SC_OPAQUE(outside);
+    SC_OPAQUE(sign);
+    const uint32_t mask = 0u - ((outside + 65535u) >> 16); /* all ones outside */
+    return (int32_t)(((uint32_t)v & ~mask) | ((32767u ^ sign) & mask));
 #endif
 }
 
 /* At least 0. */
 static inline int32_t sc_relu1(int32_t v)
 {
-    return v & ~(v >> 31);
+    int32_t sign = v >> 31;
+    SC_OPAQUE(sign);
+    return v & ~sign;
 }
 
 /* min(127, (v + 128) >> 8), v int16: the shift gives -128..128, and only 128 is one too many. */

@@ -4,7 +4,9 @@
 /* 1 while the mean is open, 0 once it has taken in SC_MEAN_STEPS steps. */
 static int32_t is_open(const int32_t *count)
 {
-    return (int32_t)((uint32_t)(*count - SC_MEAN_STEPS) >> 31);
+    int32_t open = (int32_t)((uint32_t)(*count - SC_MEAN_STEPS) >> 31);
+    SC_OPAQUE(open);
+    return open;
 }
 
 void sc_total(int32_t *total, const int16_t *x, unsigned n, const int32_t *count)
@@ -26,7 +28,8 @@ static uint32_t divide(uint32_t numerator, uint32_t divisor)
     uint32_t quotient = 0, remainder = 0;
     for (unsigned bit = 32; bit != 0; --bit) {
         remainder = (remainder << 1) | ((numerator >> (bit - 1)) & 1u);
-        const uint32_t fits = 1u - ((remainder - divisor) >> 31); /* 1 if remainder >= divisor */
+        uint32_t fits = 1u - ((remainder - divisor) >> 31); /* 1 if remainder >= divisor */
+        SC_OPAQUE(fits);
         remainder -= divisor * fits;
         quotient = (quotient << 1) | fits;
     }
