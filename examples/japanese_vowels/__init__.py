@@ -1,0 +1,1 @@
+"""Which of nine speakers said a Japanese vowel."""
