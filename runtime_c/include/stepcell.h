@@ -83,7 +83,7 @@ typedef struct sc_lstm_layer {
 
 typedef struct sc_gru_layer {
     sc_matrix input, recurrent;
-    const int32_t *bias;           /* [units / 4][z r n][4]; reset first: [units / 4][r][4], then [units / 4][z n][4] */
+    const int32_t *bias; /* [units / 4][z r n][4]; reset first: [units / 4][r][4], then [units / 4][z n][4] */
     const int32_t *candidate_bias; /* [units / 4][4]: starts n's recurrent accumulator; reset last only */
     const uint32_t *multipliers;   /* in the order of bias */
     sc_shift input_shift, recurrent_shift, post_shift;
@@ -112,7 +112,8 @@ typedef struct sc_dense_layer {
 void sc_lstm(const sc_lstm_layer *layer, const void *x, const int8_t *view, int16_t *h, int16_t *c);
 void sc_gru(const sc_gru_layer *layer, const void *x, const int8_t *view, int16_t *h);
 /* linear_before_reset = 0: the reset gate acts on h before the matrix; gated is scratch, as long as view. */
-void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated, int16_t *h);
+void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated,
+                        int16_t *h);
 void sc_rnn_tanh(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t *h);
 void sc_rnn_relu(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t *h);
 void sc_dense(const sc_dense_layer *layer, const void *x, int16_t *y);
@@ -123,8 +124,8 @@ void sc_view(int8_t *view, const int16_t *v, unsigned n, unsigned padded);
 void sc_relu(int16_t *y, const int16_t *x, unsigned n);
 void sc_sigmoid(int16_t *y, const int16_t *x, unsigned n); /* Q4.11 to Q0.15 */
 void sc_tanh(int16_t *y, const int16_t *x, unsigned n);    /* Q4.11 to Q0.15 */
-void sc_add(int16_t *y, const int16_t *a, const int16_t *b, unsigned n, int16_t a_multiplier, int16_t b_multiplier,
-            sc_shift shift);
+void sc_add(int16_t *y, const int16_t *a, const int16_t *b, unsigned n, int16_t a_multiplier,
+            int16_t b_multiplier, sc_shift shift);
 void sc_mul(int16_t *y, const int16_t *a, const int16_t *b, unsigned n, int16_t multiplier, sc_shift shift);
 void sc_max(int16_t *y, const int16_t *a, const int16_t *b, unsigned n);
 void sc_rescale(int16_t *y, const int16_t *x, unsigned n, int16_t multiplier, sc_shift shift);

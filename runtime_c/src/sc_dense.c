@@ -15,7 +15,8 @@ void sc_dense(const sc_dense_layer *layer, const void *x, int16_t *y)
         for (unsigned r = 0; r < here; ++r) {
             const int32_t product = sc_round(acc[r], layer->pre_shift) * (int32_t)SC_READ16(multipliers + r);
             const int32_t v = sc_sat16(sc_round(product, layer->post_shift));
-            y[row + r] = (int16_t)(layer->least == 0 ? sc_relu1(v) : v); /* the same for every row and datum */
+            y[row + r] =
+                (int16_t)(layer->least == 0 ? sc_relu1(v) : v); /* the same for every row and datum */
         }
     }
 }

@@ -19,11 +19,12 @@ void sc_gru(const sc_gru_layer *layer, const void *x, const int8_t *view, int16_
 
         const unsigned here = sc_units_here(unit, layer->units);
         for (unsigned u = 0; u < here; ++u) {
-            const int32_t z = sc_sigmoid1(sc_joint(ax[u], ah[u], SC_READ32(multipliers + u), layer->input_shift,
-                                                   layer->recurrent_shift, layer->post_shift));
-            const int32_t r = sc_sigmoid1(sc_joint(ax[4 + u], ah[4 + u], SC_READ32(multipliers + 4 + u),
-                                                   layer->input_shift, layer->recurrent_shift,
-                                                   layer->post_shift));
+            const int32_t z =
+                sc_sigmoid1(sc_joint(ax[u], ah[u], SC_READ32(multipliers + u), layer->input_shift,
+                                     layer->recurrent_shift, layer->post_shift));
+            const int32_t r =
+                sc_sigmoid1(sc_joint(ax[4 + u], ah[4 + u], SC_READ32(multipliers + 4 + u), layer->input_shift,
+                                     layer->recurrent_shift, layer->post_shift));
             const uint32_t m = SC_READ32(multipliers + 8 + u);
             /* |px| <= 2^29: not saturated alone, but with what the reset gate lets through */
             const int32_t px = sc_round(sc_round(ax[8 + u], layer->input_shift) * (int32_t)(m & 0xffffu),

@@ -1,12 +1,15 @@
-/* GRU with linear_before_reset = 0, one step: the reset gate of every unit first. SPDX-License-Identifier: Apache-2.0 */
+/* GRU with linear_before_reset = 0, one step: the reset gate of every unit first. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "sc_rows.h"
 
 static int32_t gate(const sc_gru_layer *layer, int32_t ax, int32_t ah, const uint32_t *multipliers)
 {
-    return sc_joint(ax, ah, SC_READ32(multipliers), layer->input_shift, layer->recurrent_shift, layer->post_shift);
+    return sc_joint(ax, ah, SC_READ32(multipliers), layer->input_shift, layer->recurrent_shift,
+                    layer->post_shift);
 }
 
-void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated, int16_t *h)
+void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated,
+                        int16_t *h)
 {
     sc_cursor input = layer->input.start, recurrent = layer->recurrent.start;
     const int32_t *bias = layer->bias;

@@ -1,4 +1,5 @@
-/* Row groups of blocks, 4 rows by WIDTH columns; included once for each kind. SPDX-License-Identifier: Apache-2.0
+/* Row groups of blocks, 4 rows by WIDTH columns; included once for each kind. SPDX-License-Identifier:
+ * Apache-2.0
  *
  * The includer defines NAME, INPUT and WIDTH. A row group is a byte that counts its blocks and a byte
  * a block that says which WIDTH columns it covers; its weights are WIDTH words a block.

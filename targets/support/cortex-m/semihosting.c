@@ -18,23 +18,27 @@ enum { MODE_READ = 1, MODE_WRITE = 5 }; /* "rb", "wb" */
 static uintptr_t jobs_file;
 static uintptr_t results_file;
 
-static uintptr_t semihosting_call(uintptr_t operation, const uintptr_t *arguments) {
+static uintptr_t semihosting_call(uintptr_t operation, const uintptr_t *arguments)
+{
     register uintptr_t r0 __asm__("r0") = operation;
     register const uintptr_t *r1 __asm__("r1") = arguments;
     __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
     return r0;
 }
 
-static uintptr_t open_file(const char *name, uintptr_t name_bytes, uintptr_t mode) {
+static uintptr_t open_file(const char *name, uintptr_t name_bytes, uintptr_t mode)
+{
     const uintptr_t arguments[3] = {(uintptr_t)name, mode, name_bytes};
     return semihosting_call(SYS_OPEN, arguments);
 }
 
-static void close_file(uintptr_t file) {
+static void close_file(uintptr_t file)
+{
     (void)semihosting_call(SYS_CLOSE, &file);
 }
 
-static void end_emulation(int code) {
+static void end_emulation(int code)
+{
     const uintptr_t arguments[2] = {APPLICATION_EXIT, (uintptr_t)code};
     for (;;) {
         (void)semihosting_call(SYS_EXIT_EXTENDED, arguments);
@@ -42,17 +46,20 @@ static void end_emulation(int code) {
 }
 
 /* SYS_READ and SYS_WRITE return the bytes that they did not transfer. */
-int port_read(void *to, uint32_t bytes) {
+int port_read(void *to, uint32_t bytes)
+{
     const uintptr_t arguments[3] = {jobs_file, (uintptr_t)to, bytes};
     return semihosting_call(SYS_READ, arguments) == 0 ? 0 : -1;
 }
 
-int port_write(const void *from, uint32_t bytes) {
+int port_write(const void *from, uint32_t bytes)
+{
     const uintptr_t arguments[3] = {results_file, (uintptr_t)from, bytes};
     return semihosting_call(SYS_WRITE, arguments) == 0 ? 0 : -1;
 }
 
-void semihosting_main(void) {
+void semihosting_main(void)
+{
     jobs_file = open_file("stepcell.in", 11, MODE_READ);
     results_file = open_file("stepcell.out", 12, MODE_WRITE);
     int code = harness_main();
@@ -61,7 +68,8 @@ void semihosting_main(void) {
     end_emulation(code);
 }
 
-void semihosting_fault(const uint32_t frame[8], uint32_t exception) {
+void semihosting_fault(const uint32_t frame[8], uint32_t exception)
+{
 #if defined(__ARM_ARCH_6M__)
     const uint32_t cfsr = 0; /* ARMv6-M has no fault status register */
 #else

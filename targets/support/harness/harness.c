@@ -38,18 +38,21 @@ uint32_t harness_stack_used;
 
 static lane lanes[HARNESS_MAX_LANES];
 
-static void fill(uint8_t *at, uint32_t bytes, uint8_t value) {
+static void fill(uint8_t *at, uint32_t bytes, uint8_t value)
+{
     volatile uint8_t *out = at;
     for (uint32_t i = 0; i < bytes; i++) {
         out[i] = value;
     }
 }
 
-static void guard(uint8_t *end) {
+static void guard(uint8_t *end)
+{
     fill(end, HARNESS_GUARD_BYTES, GUARD);
 }
 
-static int guard_is_intact(const uint8_t *end) {
+static int guard_is_intact(const uint8_t *end)
+{
     const volatile uint8_t *in = end;
     for (uint32_t i = 0; i < HARNESS_GUARD_BYTES; i++) {
         if (in[i] != GUARD) {
@@ -59,11 +62,13 @@ static int guard_is_intact(const uint8_t *end) {
     return 1;
 }
 
-static int write_word(uint32_t value) {
+static int write_word(uint32_t value)
+{
     return port_write(&value, sizeof value) == 0 ? HARNESS_OK : HARNESS_OUTPUT;
 }
 
-static const harness_model *find_model(uint32_t id) {
+static const harness_model *find_model(uint32_t id)
+{
     for (uint32_t i = 0; i < harness_model_count; i++) {
         if (harness_models[i].id == id) {
             return &harness_models[i];
@@ -73,7 +78,8 @@ static const harness_model *find_model(uint32_t id) {
 }
 
 /* A state starts poisoned: a field that init forgets then differs from the reference. */
-static int open_lane(uint32_t index) {
+static int open_lane(uint32_t index)
+{
     lane_request request;
     if (port_read(&request, sizeof request) != 0) {
         return HARNESS_SHORT_INPUT;
@@ -93,7 +99,8 @@ static int open_lane(uint32_t index) {
     return HARNESS_OK;
 }
 
-static int open_lanes(const job *now) {
+static int open_lanes(const job *now)
+{
     if (now->lanes == 0 || now->lanes > HARNESS_MAX_LANES) {
         return HARNESS_LANES;
     }
@@ -106,7 +113,8 @@ static int open_lanes(const job *now) {
     return HARNESS_OK;
 }
 
-static int write_step(const lane *at, const uint8_t *y) {
+static int write_step(const lane *at, const uint8_t *y)
+{
     const harness_model *model = at->model;
     if (!guard_is_intact(at->state + model->state_bytes) || !guard_is_intact(y + model->y_bytes)) {
         return HARNESS_OVERRUN;
@@ -117,12 +125,12 @@ static int write_step(const lane *at, const uint8_t *y) {
     if (!harness_measures_stack) {
         return HARNESS_OK;
     }
-    return harness_stack_used == PORT_STACK_UNKNOWN ? HARNESS_STACK
-                                                    : write_word(harness_stack_used);
+    return harness_stack_used == PORT_STACK_UNKNOWN ? HARNESS_STACK : write_word(harness_stack_used);
 }
 
 /* All lanes share x and y: a model that kept a pointer to either would be found out. */
-static int step_lane(const lane *at, uint32_t offset) {
+static int step_lane(const lane *at, uint32_t offset)
+{
     uint8_t *x = (uint8_t *)harness_x + offset;
     uint8_t *y = (uint8_t *)harness_y + offset;
     if (port_read(x, at->model->x_bytes) != 0) {
@@ -134,7 +142,8 @@ static int step_lane(const lane *at, uint32_t offset) {
     return write_step(at, y);
 }
 
-static int run_steps(const job *now) {
+static int run_steps(const job *now)
+{
     uint32_t offset = (now->flags & FLAG_MISALIGNED) ? 1u : 0u;
     harness_measures_stack = now->kind == KIND_STACK;
     for (uint32_t i = 0; i < now->lanes; i++) {
@@ -151,7 +160,8 @@ static int run_steps(const job *now) {
     return HARNESS_OK;
 }
 
-static int run_selftests(const job *now) {
+static int run_selftests(const job *now)
+{
     for (uint32_t i = 0; i < now->lanes; i++) {
         int code = write_word((uint32_t)lanes[i].model->selftest());
         if (code != HARNESS_OK) {
@@ -161,7 +171,8 @@ static int run_selftests(const job *now) {
     return HARNESS_OK;
 }
 
-static int run_job(void) {
+static int run_job(void)
+{
     job now;
     if (port_read(&now, sizeof now) != 0) {
         return HARNESS_SHORT_INPUT;
@@ -176,7 +187,8 @@ static int run_job(void) {
     return now.kind == KIND_SELFTEST ? run_selftests(&now) : run_steps(&now);
 }
 
-static int run_jobs(uint32_t jobs) {
+static int run_jobs(uint32_t jobs)
+{
     for (uint32_t i = 0; i < jobs; i++) {
         int code = run_job();
         if (code != HARNESS_OK) {
@@ -186,7 +198,8 @@ static int run_jobs(uint32_t jobs) {
     return write_word(RESULTS_END);
 }
 
-int harness_main(void) {
+int harness_main(void)
+{
     uint32_t header[2]; /* magic, jobs */
     if (port_read(header, sizeof header) != 0) {
         return HARNESS_SHORT_INPUT;

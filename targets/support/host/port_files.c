@@ -8,22 +8,27 @@
 static FILE *jobs;
 static FILE *results;
 
-int port_read(void *to, uint32_t bytes) {
+int port_read(void *to, uint32_t bytes)
+{
     return fread(to, 1, bytes, jobs) == bytes ? 0 : -1;
 }
 
-int port_write(const void *from, uint32_t bytes) {
+int port_write(const void *from, uint32_t bytes)
+{
     return fwrite(from, 1, bytes, results) == bytes ? 0 : -1;
 }
 
-void port_stack_mark(void) {
+void port_stack_mark(void)
+{
 }
 
-uint32_t port_stack_used(void) {
+uint32_t port_stack_used(void)
+{
     return PORT_STACK_UNKNOWN;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc != 3) {
         return HARNESS_SHORT_INPUT;
     }

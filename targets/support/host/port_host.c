@@ -11,7 +11,8 @@ static const uint8_t *in_end;
 static uint8_t *out_at;
 static uint8_t *out_end;
 
-int port_read(void *to, uint32_t bytes) {
+int port_read(void *to, uint32_t bytes)
+{
     if ((size_t)(in_end - in_at) < bytes) {
         return -1;
     }
@@ -20,7 +21,8 @@ int port_read(void *to, uint32_t bytes) {
     return 0;
 }
 
-int port_write(const void *from, uint32_t bytes) {
+int port_write(const void *from, uint32_t bytes)
+{
     if ((size_t)(out_end - out_at) < bytes) {
         return -1;
     }
@@ -29,14 +31,17 @@ int port_write(const void *from, uint32_t bytes) {
     return 0;
 }
 
-void port_stack_mark(void) {
+void port_stack_mark(void)
+{
 }
 
-uint32_t port_stack_used(void) {
+uint32_t port_stack_used(void)
+{
     return PORT_STACK_UNKNOWN;
 }
 
-int stepcell_harness(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t *out_bytes) {
+int stepcell_harness(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t *out_bytes)
+{
     in_at = in;
     in_end = in + in_bytes;
     out_at = out;

@@ -24,14 +24,12 @@ extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
                                                   void (*callback)(qemu_plugin_id_t,
                                                                    struct qemu_plugin_tb *));
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb,
-                                                        size_t index);
+extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-                                                   void (*callback)(unsigned, void *), int flags,
-                                                   void *data);
-extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id,
-                                           void (*callback)(qemu_plugin_id_t, void *), void *data);
+                                                   void (*callback)(unsigned, void *), int flags, void *data);
+extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*callback)(qemu_plugin_id_t, void *),
+                                           void *data);
 extern int qemu_plugin_version;
 extern int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv);
 
@@ -69,18 +67,21 @@ static uint64_t last_site;  /* and its site */
 static int last_is_watched; /* whether the next one tells where the site went */
 static const char *out_path;
 
-static void fail(const char *reason) {
+static void fail(const char *reason)
+{
     (void)fprintf(stderr, "counts plugin: %s\n", reason);
     exit(98);
 }
 
-static uint64_t mix(uint64_t x) {
+static uint64_t mix(uint64_t x)
+{
     x ^= x >> 33;
     x *= 0xff51afd7ed558ccdu;
     return x ^ (x >> 33);
 }
 
-static entry *find(char kind, uint64_t at_site, uint64_t a, uint64_t b) {
+static entry *find(char kind, uint64_t at_site, uint64_t a, uint64_t b)
+{
     uint64_t i = mix(a * 31u + b * 17u + at_site + (uint64_t)kind);
     for (;; i++) {
         entry *e = &table[i % TABLE_SIZE];
@@ -97,7 +98,8 @@ static entry *find(char kind, uint64_t at_site, uint64_t a, uint64_t b) {
     }
 }
 
-static int is_watched(uint64_t pc) {
+static int is_watched(uint64_t pc)
+{
     for (size_t i = 0; i < watched_count; i++) {
         if (pc >= watched[i].start && pc < watched[i].end) {
             return 1;
@@ -106,7 +108,8 @@ static int is_watched(uint64_t pc) {
     return 0;
 }
 
-static void note_site(uint64_t next) {
+static void note_site(uint64_t next)
+{
     for (size_t i = 0; i < site_count; i++) {
         if (sites[i][0] == site) {
             return;
@@ -120,7 +123,8 @@ static void note_site(uint64_t next) {
 }
 
 /* `data` is the instruction's address, plus 1 for the first of a block: addresses are even. */
-static void on_instruction(unsigned cpu, void *data) {
+static void on_instruction(unsigned cpu, void *data)
+{
     int starts_block = ((uintptr_t)data & 1u) != 0;
     uint64_t pc = (uint64_t)(uintptr_t)data & ~(uint64_t)1;
     int watched_now = is_watched(pc);
@@ -142,7 +146,8 @@ static void on_instruction(unsigned cpu, void *data) {
     last_exists = 1;
 }
 
-static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
     (void)id;
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
@@ -151,16 +156,18 @@ static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     }
 }
 
-static void write_entry(FILE *out, const entry *e) {
+static void write_entry(FILE *out, const entry *e)
+{
     if (e->kind == 'I') {
         (void)fprintf(out, "I %" PRIx64 " %" PRIx64 " %" PRIu64 "\n", e->site, e->a, e->count);
     } else if (e->kind == 'E') {
-        (void)fprintf(out, "E %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIu64 "\n", e->site, e->a,
-                      e->b, e->count);
+        (void)fprintf(out, "E %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIu64 "\n", e->site, e->a, e->b,
+                      e->count);
     }
 }
 
-static void write_counts(qemu_plugin_id_t id, void *data) {
+static void write_counts(qemu_plugin_id_t id, void *data)
+{
     FILE *out = fopen(out_path, "w");
     (void)id;
     (void)data;
@@ -176,7 +183,8 @@ static void write_counts(qemu_plugin_id_t id, void *data) {
     (void)fclose(out);
 }
 
-static void parse_argument(char *argument) {
+static void parse_argument(char *argument)
+{
     if (strncmp(argument, "out=", 4) == 0) {
         out_path = strdup(argument + 4);
     } else if (strncmp(argument, "watch=", 6) == 0 && watched_count < MAX_RANGES) {
@@ -188,7 +196,8 @@ static void parse_argument(char *argument) {
     }
 }
 
-int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv) {
+int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
+{
     (void)info;
     for (int i = 0; i < argc; i++) {
         parse_argument(argv[i]);

@@ -37,7 +37,8 @@ def emit(plan: Plan, folder: Path, more_files: Mapping[str, bytes], facts: Mappi
     """
     if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
         raise StepcellError(
-            f"{folder} is not empty and holds no stepcell bundle.", "choose another folder, or empty this one."
+            f"{folder} is not empty and holds no stepcell bundle.",
+            "choose another folder, or empty this one.",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
@@ -107,7 +108,12 @@ def manifest(plan: Plan) -> dict[str, Any]:
 
 
 def _port(port: Port) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.ctype.removesuffix("_t"), "count": port.count, "scale": port.scale}
+    return {
+        "name": port.name,
+        "dtype": port.ctype.removesuffix("_t"),
+        "count": port.count,
+        "scale": port.scale,
+    }
 
 
 def _field(field: Field) -> dict[str, Any]:

@@ -14,11 +14,19 @@ LINE_WIDTH = 100
 def render(template: str, plan: Plan) -> str:
     """The text of one generated file."""
     environment = Environment(
-        loader=PackageLoader("stepcell.emit"), undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+        loader=PackageLoader("stepcell.emit"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
     )
     environment.filters.update(
-        c_float=c_float, c_shift=c_shift, c_word=c_word, c_rows=c_rows, c_bits=lambda ctype: 8 * C_BYTES[ctype]
+        c_float=c_float,
+        c_shift=c_shift,
+        c_word=c_word,
+        c_rows=c_rows,
+        c_bits=lambda ctype: 8 * C_BYTES[ctype],
     )
     return environment.get_template(template).render(
         plan=plan,

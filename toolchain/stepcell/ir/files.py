@@ -41,7 +41,9 @@ def load_qmodel(content: bytes, file: str) -> q.QModel:
             arrays = {name: stored[name] for name in stored.files}
         model = _decode(json.loads(str(arrays.pop("qmodel"))), arrays)
     except (ValueError, KeyError, OSError, TypeError) as error:
-        raise StepcellError(f"{file} holds no integer model: {error}.", "compile the bundle again.") from error
+        raise StepcellError(
+            f"{file} holds no integer model: {error}.", "compile the bundle again."
+        ) from error
     assert isinstance(model, q.QModel)
     return model
 
@@ -79,7 +81,9 @@ def _narrowest(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "i" or array.size == 0:
         return array
     kinds = (np.int8, np.int16, np.int32, np.int64)
-    return array.astype(next(k for k in kinds if np.iinfo(k).min <= array.min() and array.max() <= np.iinfo(k).max))
+    return array.astype(
+        next(k for k in kinds if np.iinfo(k).min <= array.min() and array.max() <= np.iinfo(k).max)
+    )
 
 
 def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:

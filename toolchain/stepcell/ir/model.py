@@ -24,7 +24,7 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True)
 class Block:
-    """What is pruned at once: `rows` consecutive rows of one gate times `cols` columns; 1x1 is unstructured."""
+    """What is pruned at once: `rows` rows of one gate, one after the other, times `cols` columns."""
 
     rows: int
     cols: int
@@ -163,9 +163,7 @@ class Model:
         self, weights: Mapping[str, FloatArray], masks: Mapping[str, Mask] | None = None
     ) -> "Model":
         """This model with some weights (and masks) replaced."""
-        return replace(
-            self, weights={**self.weights, **weights}, masks={**self.masks, **(masks or {})}
-        )
+        return replace(self, weights={**self.weights, **weights}, masks={**self.masks, **(masks or {})})
 
 
 def all_ops(model: Model) -> tuple[Op, ...]:

@@ -193,7 +193,6 @@ Recurrent = Lstm | Gru | Rnn
 Op = Lstm | Gru | Rnn | Dense | Activate | Binary | Constant | Take | Concat | Embed | Count | Mean
 
 
-
 def reads(op: Op) -> tuple[str, ...]:
     """Names of the values and states that an operation reads."""
     match op:

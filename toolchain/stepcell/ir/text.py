@@ -11,23 +11,23 @@ def to_text(model: Model) -> str:
         lines.append(f"  source {model.source.file} ({model.source.kind}, sha256 {model.source.sha256[:12]})")
     lines += [f"  state {_typed(state.value)}" for state in model.states]
     for function in model.functions:
-        lines += _function(model, function)
+        lines += _function(function)
     lines += ["  weights"] + [_weight(model, name) for name in model.weights]
     return "\n".join(lines) + "\n"
 
 
-def _function(model: Model, function: Function) -> list[str]:
+def _function(function: Function) -> list[str]:
     inputs = ", ".join(_typed(value) for value in function.inputs)
     lines = [f"  function {function.name}({inputs}) -> {', '.join(function.outputs)}"]
     for stage in function.stages:
-        lines += _stage(model, stage)
+        lines += _stage(stage)
     if function.finish is not None:
         lines.append(f"    finish -> {', '.join(function.finish.outputs)}")
         lines += [f"      {op_text(op)}" for op in function.finish.ops]
     return lines
 
 
-def _stage(model: Model, stage: Stage) -> list[str]:
+def _stage(stage: Stage) -> list[str]:
     inputs = ", ".join(value.name for value in stage.inputs)
     stride = f", {stage.frames_per_step} frames a step" if stage.frames_per_step != 1 else ""
     lines = [f"    stage {stage.name}({inputs}) {stage.direction}{stride}"]

@@ -42,7 +42,7 @@ def verify(model: Model) -> Model:
     for name, array in model.weights.items():
         if not np.isfinite(array).all():
             raise StepcellError(
-                f"{model.name}: the weights '{name}' hold {np.sum(~np.isfinite(array))} NaN or infinite numbers.",
+                f"{model.name}: '{name}' holds {np.sum(~np.isfinite(array))} NaN or infinite numbers.",
                 "retrain the model or clip its weights; integers cannot hold them.",
             )
     for name, mask in model.masks.items():
@@ -148,12 +148,16 @@ def verify_lowerable(model: Model) -> Model:
     (function,) = model.functions
     if len(function.stages) != 1:
         names = ", ".join(stage.name for stage in function.stages)
-        _refuse(model, f"it runs over the sequence {len(function.stages)} times ({names})", "use one direction.")
+        _refuse(
+            model, f"it runs over the sequence {len(function.stages)} times ({names})", "use one direction."
+        )
     (stage,) = function.stages
     if stage.direction != "forward":
         _refuse(model, f"stage {stage.name} runs backwards", "train a forward model to stream it.")
     if stage.frames_per_step != 1:
-        _refuse(model, f"stage {stage.name} takes {stage.frames_per_step} frames a step", "remove the stride.")
+        _refuse(
+            model, f"stage {stage.name} takes {stage.frames_per_step} frames a step", "remove the stride."
+        )
     if len(function.inputs) != 1 or len(function.outputs) != 1:
         _refuse(model, "it has several inputs or outputs", "keep one of each for now.")
     if any(value.dtype == "token" for value in function.inputs):
@@ -167,7 +171,9 @@ def _verify_op_lowerable(model: Model, op: Op) -> None:
     name = writes(op)[0].name
     match op:
         case Lstm() if op.gates != (SIGMOID, TANH, TANH):
-            _refuse(model, f"LSTM '{name}' has the activations {_names(op.gates)}", "use Sigmoid, Tanh, Tanh.")
+            _refuse(
+                model, f"LSTM '{name}' has the activations {_names(op.gates)}", "use Sigmoid, Tanh, Tanh."
+            )
         case Lstm() if op.peepholes or op.projection or op.input_forget:
             _refuse(model, f"LSTM '{name}' has peepholes, a projection or input_forget", "use a plain LSTM.")
         case Gru() if op.gates != (SIGMOID, TANH):

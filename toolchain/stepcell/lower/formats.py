@@ -38,10 +38,9 @@ def choose_format(weights: IntArray, input_bits: int, costs: Costs) -> Format:
             count = _instructions(costs[f"sc_matvec_{ROWS}x{width}_s{input_bits}"], groups, blocks)
             candidates.append(Format(width, count, blocks * (4 * width + 1) + groups, ""))
     best = min((f for f in candidates if f.bytes <= dense.bytes), key=lambda f: (f.instructions, f.bytes))
-    nonzero = 100.0 * float((weights != 0).mean())
     why = (
         f"{best.kernel}: {best.instructions} instructions, {best.bytes} bytes "
-        f"(dense: {dense.instructions}, {dense.bytes}); {nonzero:.0f} % of the weights are not zero"
+        f"(dense: {dense.instructions}, {dense.bytes})"
     )
     return Format(best.width, best.instructions, best.bytes, why)
 

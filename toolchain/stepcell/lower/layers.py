@@ -64,7 +64,9 @@ def _lower_recurrent(
     ]
     if isinstance(op, QGru) and op.linear_before_reset:
         candidate = permute(op.recurrent_bias, gate_row_order(op.h_next.size, (N,)))
-        tables.insert(1, Table(f"{layer}_candidate_bias", "int32_t", candidate, "starts n's recurrent accumulators"))
+        tables.insert(
+            1, Table(f"{layer}_candidate_bias", "int32_t", candidate, "starts n's recurrent accumulators")
+        )
         shifts += [
             ("candidate_input_shift", op.candidate_input_shift),
             ("candidate_recurrent_shift", op.candidate_recurrent_shift),
@@ -92,7 +94,7 @@ def _lower_recurrent(
 
 
 def _recurrent_work(op: QRecurrent, function: str, matrices: tuple[MatrixRef, ...]) -> Work:
-    """A layer works in groups of four units; an LSTM's coarse cells (under 11 fraction bits) convert otherwise."""
+    """A layer works in groups of four units; an LSTM's cells under 11 fraction bits convert otherwise."""
     units = op.h_next.size
     groups = -(-units // 4)
     coarse = isinstance(op, QLstm) and op.cell_bits < 11
@@ -133,7 +135,7 @@ def lower_dense(scope: Scope, op: QDense) -> None:
         f"&{shared.symbol(layer)}",
         x.expression,
         y.expression,
-        comment=f"{layer}: y = W x + b{relu}, {op.matrix.weights.shape[1]} -> {op.y.size} ({_stored(matrix, op.matrix)})",
+        comment=f"{layer}: y = W x + b{relu}, {matrix.cols} -> {op.y.size} ({_stored(matrix, op.matrix)})",
         macs=op.matrix.weights.size,
         kernels=(matrix.kernel,),
         work=(
@@ -153,7 +155,8 @@ def _matrix(
     rows = permute(matrix.weights, order)
     place = scope.view(x) if matrix.reads_view else scope.places[x]
     chosen = choose_format(rows, place.value.bits, shared.costs)
-    shared.choices[f"{layer}.{part}"] = chosen.why
+    density = float((matrix.weights != 0).mean())
+    shared.choices[f"{layer}.{part}"] = f"{chosen.why}; {density:.0%} of the weights are not zero"
     if chosen.width == 2 and not matrix.reads_view:
         place = scope.padded(x)
     name = f"{layer}_{part}"
@@ -175,13 +178,15 @@ def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> tuple[s
     """Add the tables of a packed matrix: (the table of block positions if sparse, words or blocks)."""
     if chosen.width is None:
         words = pack_dense(rows).astype(np.int64)
-        shared.tables.append(Table(name, "uint32_t", words, f"{rows.shape[0]} x {rows.shape[1]} weights, dense"))
+        shared.tables.append(
+            Table(name, "uint32_t", words, f"{rows.shape[0]} x {rows.shape[1]} weights, dense")
+        )
         return None, len(words)
     words, positions = pack_blocks(rows, chosen.width)
     blocks = len(words) // chosen.width
     what = f"{rows.shape[0]} x {rows.shape[1]} weights, {blocks} blocks of {chosen.kernel}"
-    stored = words if len(words) else np.zeros(1)  # C has no empty arrays
-    shared.tables.append(Table(name, "uint32_t", stored.astype(np.int64), what))
+    stored = words.astype(np.int64) if len(words) else np.zeros(1, np.int64)  # C has no empty arrays
+    shared.tables.append(Table(name, "uint32_t", stored, what))
     where = "for each row group: how many blocks, then where"
     shared.tables.append(Table(f"{name}_columns", "uint8_t", positions.astype(np.int64), where))
     return f"{name}_columns", blocks

@@ -24,7 +24,9 @@ def share_buffers(arrays: list[LocalArray], calls: list[Call]) -> tuple[tuple[Bu
     shared: list[list[LocalArray]] = []
     for array in sorted(arrays, key=lambda a: (-a.count * C_BYTES[a.ctype], spans[a.name])):
         for group in shared:
-            if group[0].ctype == array.ctype and not any(_overlap(spans[array.name], spans[o.name]) for o in group):
+            if group[0].ctype == array.ctype and not any(
+                _overlap(spans[array.name], spans[o.name]) for o in group
+            ):
                 group.append(array)
                 break
         else:

@@ -12,14 +12,19 @@ FRAMES = 4
 def make_selftest(qmodel: QModel, fields: tuple[Field, ...], frames: IntArray) -> SelfTest:
     """Run `frames` [K, ...] through the integer reference."""
     run = run_integer(qmodel, frames[None])
-    checksums = [_checksum(fields, {name: array[0, t] for name, array in run.states.items()}) for t in range(len(frames))]
+    checksums = [
+        _checksum(fields, {name: array[0, t] for name, array in run.states.items()})
+        for t in range(len(frames))
+    ]
     return SelfTest(
-        frames.reshape(len(frames), -1), run.outputs[0].reshape(len(frames), -1), np.array(checksums, np.int64)
+        frames.reshape(len(frames), -1),
+        run.outputs[0].reshape(len(frames), -1),
+        np.array(checksums, np.int64),
     )
 
 
 def _checksum(fields: tuple[Field, ...], states: dict[str, IntArray]) -> int:
-    """sum = sum * 31 + v over the state's fields in order, v as unsigned of its own width (sc_checksum*.c)."""
+    """Sum = sum * 31 + v over the state's fields, v as unsigned of its own width (sc_checksum*.c)."""
     total = 0
     for field in fields:
         mask = 0xFFFF if field.ctype == "int16_t" else 0xFFFFFFFF

@@ -103,7 +103,7 @@ def lower_op(scope: Scope, op: QOp) -> None:
             _lower_vector(scope, op)
 
 
-def _lower_vector(scope: Scope, op: QOp) -> None:
+def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an operation
     place = scope.places
     match op:
         case QActivate():
@@ -117,7 +117,9 @@ def _lower_vector(scope: Scope, op: QOp) -> None:
         case QMax():
             _vector(scope, "max", op, place[op.a].expression, place[op.b].expression, op.y.size)
         case QRescale():
-            _vector(scope, "rescale", op, place[op.x].expression, op.y.size, op.multiplier, shift_text(op.shift))
+            _vector(
+                scope, "rescale", op, place[op.x].expression, op.y.size, op.multiplier, shift_text(op.shift)
+            )
         case QConstant():
             _vector(scope, "constant", op, _table(scope, op.y.name, op.values.reshape(-1)), op.y.size)
         case QTake():
@@ -126,8 +128,13 @@ def _lower_vector(scope: Scope, op: QOp) -> None:
             _concat(scope, op)
         case QTotal():
             scope.vector(
-                op.total, "sc_total", op.y.size,
-                place[op.total].expression, place[op.x].expression, op.y.size, place[op.count].expression,
+                op.total,
+                "sc_total",
+                op.y.size,
+                place[op.total].expression,
+                place[op.x].expression,
+                op.y.size,
+                place[op.count].expression,
                 comment=f"{op.total}: the sum of a mean over time",
             )
         case QCount():
@@ -163,13 +170,24 @@ def _table(scope: Scope, name: str, values: np.ndarray) -> str:
 def _take(scope: Scope, op: QTake) -> None:
     layer = scope.shared.layer_name("take")
     scope.shared.tables.append(
-        Table(f"{layer}_indices", "uint16_t", np.asarray(op.indices, np.int64), f"which elements {op.y.name} takes")
+        Table(
+            f"{layer}_indices",
+            "uint16_t",
+            np.asarray(op.indices, np.int64),
+            f"which elements {op.y.name} takes",
+        )
     )
     scope.places[op.y.name] = scope.local(op.y)
     indices = scope.shared.symbol(f"{layer}_indices")
     scope.vector(
-        layer, f"sc_take_s{op.y.bits}", op.y.size,
-        op.y.name, scope.places[op.x].expression, indices, op.y.size, comment=f"{layer}: {op.y.name}",
+        layer,
+        f"sc_take_s{op.y.bits}",
+        op.y.size,
+        op.y.name,
+        scope.places[op.x].expression,
+        indices,
+        op.y.size,
+        comment=f"{layer}: {op.y.name}",
     )
 
 
@@ -185,4 +203,3 @@ def _concat(scope: Scope, op: QConcat) -> None:
         size = part.value.size * unit
         scope.padded_vector(layer, "sc_copy", size, padded * unit, target, part.expression, comment=comment)
         at += part.value.size
-

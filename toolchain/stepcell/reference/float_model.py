@@ -98,7 +98,7 @@ def _like(flags: NDArray[np.bool_], array: FloatArray) -> NDArray[np.bool_]:
     return flags.reshape(-1, *[1] * (array.ndim - 1))
 
 
-def evaluate(model: Model, op: Op, values: Values) -> None:
+def evaluate(model: Model, op: Op, values: Values) -> None:  # noqa: C901 - one case an operation
     """Add what `op` defines to `values`; every array has the batch axis first."""
     weights = model.weights
     match op:

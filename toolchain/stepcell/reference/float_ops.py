@@ -40,7 +40,9 @@ def _clip(x: FloatArray, limit: float | None) -> FloatArray:
     return x if limit is None else np.clip(x, -limit, limit)
 
 
-def lstm(op: Lstm, weights: Weights, x: FloatArray, h: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+def lstm(
+    op: Lstm, weights: Weights, x: FloatArray, h: FloatArray, c: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """x [N, I], h [N, H], c [N, H] -> (h', c')."""
     if op.peepholes or op.projection:
         raise NotImplementedError("peepholes and projection")
@@ -50,7 +52,7 @@ def lstm(op: Lstm, weights: Weights, x: FloatArray, h: FloatArray, c: FloatArray
     gate, candidate, output = (gate_function(g) for g in op.gates)
     i, o, f = gate(i), gate(o), gate(f)
     c_next = (1.0 - i if op.input_forget else f) * c + i * candidate(cell)
-    return o * output(_clip(c_next, op.clip)), c_next
+    return o * output(c_next), c_next  # ONNX Runtime clips the gates, not the cell
 
 
 def gru(op: Gru, weights: Weights, x: FloatArray, h: FloatArray) -> FloatArray:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 Cycles = tuple[int, int, int]
 Costs = Mapping[str, Mapping[str, float]]
-"""Instructions of every runtime function: of a `call`, and of each row `group`, `unit` or `item` in it; `stack`
-is the bytes of its frame."""
+"""Of every runtime function: the instructions of a `call`, of each row `group` and `item` in it, and the
+`stack` bytes of its frame."""
 
 
 @dataclass(frozen=True)
