@@ -55,7 +55,9 @@ def measure(core: Core) -> str:
         frames = _frames(core, Path(folder))
     keys = sorted({(function, what) for work, _ in rows for function, what, _ in work})
     costs = dict(zip(keys, _fit(rows, keys), strict=True))
-    lines = [f"{MARKER}: instructions per call, row group and item; bytes of stack frame. arm-none-eabi-gcc -O2."]
+    lines = [
+        f"{MARKER}: instructions per call, row group and item; bytes of stack frame. arm-none-eabi-gcc -O2."
+    ]
     for function in sorted({function for function, _ in keys} | set(frames)):
         values = {what: cost for (f, what), cost in costs.items() if f == function}
         if function in frames:
@@ -106,7 +108,10 @@ def _fit(rows: list[Row], keys: list[tuple[str, str]]) -> list[float]:
     counts = np.array([count for _, count in rows], np.float64)
     solution, *_ = np.linalg.lstsq(matrix / counts[:, None], np.ones(len(rows)), rcond=None)
     error = np.abs(matrix @ solution / counts - 1)
-    print(f"{len(rows)} calls, relative error {error.mean():.2%} on average, {error.max():.1%} at most", file=sys.stderr)
+    print(
+        f"{len(rows)} calls, relative error {error.mean():.2%} on average, {error.max():.1%} at most",
+        file=sys.stderr,
+    )
     return [float(f"{value:.3g}") for value in solution]
 
 
@@ -114,7 +119,14 @@ def _frames(core: Core, folder: Path) -> dict[str, int]:
     """Stack frame of every runtime function, by the compiler's own account."""
     frames = {GLUE: 64}
     for source in sorted((runtime_dir() / "src").glob("*.c")):
-        command = ["arm-none-eabi-gcc", *core.arm_gcc_flags, "-std=c99", "-O2", "-ffreestanding", "-fstack-usage"]
+        command = [
+            "arm-none-eabi-gcc",
+            *core.arm_gcc_flags,
+            "-std=c99",
+            "-O2",
+            "-ffreestanding",
+            "-fstack-usage",
+        ]
         include = f"-I{runtime_dir() / 'include'}"
         subprocess.run([*command, include, "-c", str(source), "-o", "unit.o"], cwd=folder, check=True)
         for line in (folder / "unit.su").read_text().splitlines():

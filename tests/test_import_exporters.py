@@ -1,0 +1,58 @@
+"""Files of PyTorch's two ONNX exporters; the import itself compares each with ONNX Runtime."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from import_modules import INPUTS, Network, exported, networks
+from stepcell.errors import StepcellError
+from stepcell.importers.onnx import import_onnx
+from stepcell.ir import recurrent_ops, verify_lowerable
+from stepcell.reference.float_model import run_float
+
+
+def imports_and_computes_the_same(module: Network, content: bytes, example: torch.Tensor) -> None:
+    """The imported model against PyTorch itself, at the example's length."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "net.onnx")
+        path.write_bytes(content)
+        model = verify_lowerable(import_onnx(path))
+    with torch.no_grad():
+        wanted = module.eval()(example)
+    if module.time == 0:
+        example, wanted = example.transpose(0, 1), wanted.transpose(0, 1) if wanted.ndim == 3 else wanted
+    (found,) = run_float(model, example.double().numpy()).outputs(model.main).values()
+    assert np.allclose(found, wanted.numpy(), atol=1e-5)
+    assert len(recurrent_ops(model)) == module.recurrent.num_layers
+
+
+@settings(max_examples=40)
+@given(networks(), st.booleans(), st.integers(1, 3), st.integers(2, 7), st.integers(0, 99))
+def test_legacy_exports_import(module: Network, free: bool, batch: int, steps: int, seed: int) -> None:
+    shape = (batch, steps) if module.time == 1 else (steps, batch)
+    example = torch.randn(*shape, INPUTS, generator=torch.Generator().manual_seed(seed))
+    imports_and_computes_the_same(module, exported(module, example, dynamo=False, free=free), example)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [Network("lstm", "last", 2), Network("gru", "mean", 1, batch_first=False, bias=False)],
+    ids=["lstm", "gru-time-first-no-bias"],
+)
+@pytest.mark.parametrize("free", [True, False])
+def test_dynamo_exports_import(module: Network, free: bool) -> None:
+    example = torch.randn(2, 7, INPUTS)
+    imports_and_computes_the_same(module, exported(module, example, dynamo=True, free=free), example)
+
+
+def test_a_layer_that_dynamo_unrolled_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    content = exported(Network("rnn_tanh", "last"), torch.randn(1, 3, INPUTS), dynamo=True, free=False)
+    (tmp_path / "net.onnx").write_bytes(content)
+    with pytest.raises(StepcellError, match="nothing recurs") as refused:
+        import_onnx(tmp_path / "net.onnx")
+    assert "dynamo=False" in refused.value.hint

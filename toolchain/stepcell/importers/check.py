@@ -1,0 +1,142 @@
+"""The check of every import: the Model's interpretation and the source must compute the same."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepcell.errors import StepcellError
+from stepcell.ir import Model, Source
+from stepcell.ir.model import FloatArray
+from stepcell.reference.float_model import run_float
+from stepcell.reference.source_layout import Streams, axis_size, is_every_step, runs_by_step
+
+TOLERANCE = 1e-5
+"""Largest difference, relative to the output where that is above one; float32 needs about 1e-6."""
+
+_LENGTHS = (1, 2, 7, 16)
+_SEQUENCES = 8
+
+
+class RunSource(Protocol):
+    """Runs the source over [N, T, ...] sequences from given states; outputs in order, padded with zeros."""
+
+    def __call__(
+        self, x: Streams, lengths: NDArray[np.int64], states: Mapping[str, FloatArray]
+    ) -> Mapping[str, FloatArray]:
+        """Outputs by the source's names: [N, T, ...] or [N, ...]."""
+
+
+def check_against_source(model: Model, run: RunSource, calibration: FloatArray | None = None) -> Model:
+    """The model, if it agrees with its source on random inputs, random states and calibration inputs.
+
+    Raises StepcellError saying by how much they differ; also for outputs that are not finite, or that
+    differ from one run to the next.
+    """
+    source = model.source
+    assert source is not None
+    random = np.random.default_rng(0)
+    lengths = _lengths(source)
+    shape = (len(lengths), int(lengths.max()))
+    x = {value.name: random.standard_normal((*shape, *value.shape)) for value in model.main.inputs}
+    started = _with_states(model, source, random)
+    _compare(started, run, x, lengths, "random inputs")
+    if calibration is not None and len(model.main.inputs) == 1:
+        _compare(model, run, *_calibration(model, source, calibration), "calibration inputs")
+    return model
+
+
+def _lengths(source: Source) -> NDArray[np.int64]:
+    frozen = axis_size(source, "time")[1]
+    if frozen is not None and not runs_by_step(source):
+        return np.full(_SEQUENCES // 2, frozen)
+    return np.array(_LENGTHS * (_SEQUENCES // len(_LENGTHS)))
+
+
+def _with_states(model: Model, source: Source, random: np.random.Generator) -> Model:
+    """The model started at other states than zero, where the source takes them."""
+    taken = {state.state for state in source.states}
+    states = tuple(
+        replace(state, initial=random.uniform(-0.9, 0.9, state.initial.shape))
+        if state.name in taken
+        else state
+        for state in model.states
+    )
+    return replace(model, states=states)
+
+
+def _calibration(model: Model, source: Source, x: FloatArray) -> tuple[Streams, NDArray[np.int64]]:
+    value = model.main.inputs[0]
+    if x.ndim != 2 + len(value.shape) or x.shape[2:] != value.shape:
+        allowed = ", ".join(["N", "T", *map(str, value.shape)])
+        raise StepcellError(
+            f"The calibration inputs have shape {list(x.shape)}; [{allowed}] is allowed.",
+            "store x as [sequences, steps, features].",
+        )
+    frozen = None if runs_by_step(source) else axis_size(source, "time")[1]
+    steps = x.shape[1] if frozen is None else frozen
+    if x.shape[1] < steps:
+        raise StepcellError(
+            f"The calibration inputs have {x.shape[1]} steps; the file runs {frozen}.",
+            "give sequences of that length.",
+        )
+    x = np.asarray(x[:_SEQUENCES, :steps], np.float64)
+    return {value.name: x}, np.full(len(x), steps)
+
+
+def _compare(model: Model, run: RunSource, x: Streams, lengths: NDArray[np.int64], what: str) -> None:
+    source = model.source
+    assert source is not None
+    states = {state.state: model.state(state.state).initial for state in source.states}
+    expected = run(x, lengths, states)
+    again = run(x, lengths, states)
+    with np.errstate(all="ignore"):
+        mine = run_float(model, x, lengths).outputs(model.main)
+    for name, output in zip(expected, model.main.outputs, strict=True):
+        _compare_output(source, name, expected[name], again[name], mine[output], lengths, what)
+
+
+def _compare_output(
+    source: Source,
+    name: str,
+    wanted: FloatArray,
+    again: FloatArray,
+    mine: FloatArray,
+    lengths: NDArray[np.int64],
+    what: str,
+) -> None:
+    if is_every_step(source, name):
+        wanted, again, mine = (_valid(array, lengths) for array in (wanted, again, mine))
+    if not np.isfinite(wanted).all():
+        raise StepcellError(
+            f"{source.file}: its output '{name}' is not finite for {what}.",
+            "retrain the model; its numbers overflow.",
+        )
+    if not np.array_equal(wanted, again):
+        raise StepcellError(
+            f"{source.file}: its output '{name}' differs from run to run.",
+            "export the model in evaluation mode.",
+        )
+    worst = difference(wanted, mine)
+    if not worst <= TOLERANCE:
+        raise StepcellError(
+            f"{source.file}: the import differs from its source by {worst:.3g} in '{name}' for {what}; "
+            f"{TOLERANCE:g} is allowed, so the importer does not trust the file.",
+            "export it with another exporter, with free batch and time axes; else report the file.",
+        )
+
+
+def difference(wanted: FloatArray, mine: FloatArray) -> float:
+    """The largest difference, relative where `wanted` is above one; infinite for different shapes."""
+    if wanted.shape != mine.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        return float(np.max(np.abs(wanted - mine) / np.maximum(1.0, np.abs(wanted)), initial=0.0))
+
+
+def _valid(array: FloatArray, lengths: NDArray[np.int64]) -> FloatArray:
+    if array.shape[:2] != (len(lengths), int(lengths.max())):
+        return array
+    return array[np.arange(array.shape[1]) < lengths[:, None]]

@@ -1,0 +1,203 @@
+"""What lifting builds up: for every source tensor what it is, and the operations of the Model.
+
+A source tensor is either known (a numpy array: weights, and all shape arithmetic) or a `Tensor`:
+some elements of one value of the Model, picked by a table, so that every reshape, transpose, slice
+and gather only changes the table until an operation needs the elements in order.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepcell.importers.graph import Array, Graph, Unsupported
+from stepcell.importers.lift.axes import Axes, Sizes, extent, inner, labels, require_inner, without
+from stepcell.ir import State
+from stepcell.ir.ops import Constant, Dtype, Op, Take, Value, writes
+
+Phase = Literal["step", "end", "initial"]
+Direction = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """Elements of `value`: table[i, j, ...] is the flat index within one step; one dimension per axis.
+
+    Along a batch or time axis the table has size one. `phase` tells whether the tensor exists at
+    every step, once a sequence has ended, or is a state that the caller hands in.
+    """
+
+    value: str
+    table: NDArray[np.intp]
+    axes: Axes
+    phase: Phase
+
+
+Known = Array
+Lifted = Tensor | Known
+
+
+@dataclass(eq=False)
+class Lift:
+    """The state of one attempt at lifting a graph with the labels known so far."""
+
+    graph: Graph
+    sizes: Sizes
+    roles: dict[str, str]
+    single_step: bool
+    """The source has no time axis (or one of size one, and takes its state): one call is one step."""
+    env: dict[str, Lifted] = field(default_factory=dict)
+    uses: Counter[str] = field(default_factory=Counter)
+    values: dict[str, Value] = field(default_factory=dict)
+    steps: list[tuple[Op, Direction]] = field(default_factory=list)
+    ends: list[Op] = field(default_factory=list)
+    states: dict[str, State] = field(default_factory=dict)
+    updates: dict[str, str] = field(default_factory=dict)
+    """state -> the value it becomes"""
+    weights: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    open_bias: dict[str, str] = field(default_factory=dict)
+    """source tensor of a Dense that has no bias yet -> the Dense's value"""
+    entries: dict[str, tuple[str, tuple[int | None, ...]]] = field(default_factory=dict)
+    """state -> (source input that holds its initial value, where in it)"""
+    notes: list[str] = field(default_factory=list)
+    """why axes turned out to be inner, for the user whose time axis is among them"""
+    counters: Counter[str] = field(default_factory=Counter)
+    made: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    """Takes and constants that exist already"""
+
+    def fresh(self, kind: str) -> str:
+        """The next name of a kind: gru1, gru2, ..."""
+        while True:
+            self.counters[kind] += 1
+            name = f"{kind}{self.counters[kind]}"
+            if not any(value == name or value.startswith(f"{name}_") for value in self.values):
+                return name
+
+    def emit(self, op: Op, phase: Phase, direction: Direction = "forward") -> None:
+        """Append an operation to the step graph or to `finish`."""
+        for value in writes(op):
+            self.values[value.name] = value
+        if phase == "end":
+            self.ends.append(op)
+        else:
+            self.steps.append((op, direction))
+
+    def add_state(self, name: str, initial: NDArray[np.float64], update: str, dtype: Dtype = "float") -> None:
+        """A state that starts at `initial` and becomes `update` at every step."""
+        self.states[name] = State(name, initial, dtype)
+        self.values[name] = self.states[name].value
+        self.updates[name] = update
+
+    def shape(self, lifted: Lifted) -> tuple[int, ...]:
+        """The shape that the source's own arithmetic sees."""
+        if isinstance(lifted, Tensor):
+            return tuple(extent(axis, self.sizes) for axis in lifted.axes)
+        return tuple(lifted.shape)
+
+
+def data(name: str, shape: tuple[int, ...], axes: Axes, phase: Phase) -> Tensor:
+    """All elements of a value, in order; `shape` has one dimension per axis."""
+    return Tensor(name, np.arange(prod(shape)).reshape(shape), axes, phase)
+
+
+def tensor(lifted: Lifted | None, what: str = "its input") -> Tensor:
+    """The operand as data; refused where it is absent or a constant."""
+    if not isinstance(lifted, Tensor):
+        raise Unsupported(f"needs data for {what}, but finds a constant", "check how the file was made.")
+    if lifted.phase == "initial":
+        raise Unsupported(
+            f"reads the state input '{lifted.value}' outside a recurrent operator",
+            "let only LSTM, GRU and RNN read the state inputs.",
+        )
+    return lifted
+
+
+def movable(lifted: Lifted | None) -> Tensor:
+    """The operand as data; unlike for `tensor`, a state input may be moved, too."""
+    if isinstance(lifted, Tensor):
+        return lifted
+    return tensor(lifted)
+
+
+def known(lifted: Lifted | None, what: str) -> Known:
+    """The operand as a constant; refused where it depends on the input."""
+    if lifted is None or isinstance(lifted, Tensor):
+        raise Unsupported(
+            f"has {what} that depends on the input; only a constant is allowed", "fold it first."
+        )
+    return lifted
+
+
+def join_phase(tensors: Iterable[Tensor]) -> Phase:
+    """The phase of what is computed from all of them."""
+    phases = {found.phase for found in tensors}
+    if len(phases) > 1:
+        raise Unsupported(
+            "mixes values of every step with values of the whole sequence",
+            "models that read a sequence twice (attention, broadcast means) are not imported yet.",
+        )
+    return phases.pop()
+
+
+def inner_shape(axes: Axes) -> tuple[int, ...]:
+    """The table's shape: size one along batch and time."""
+    return tuple(inner(axis) for axis in axes)
+
+
+def materialise(lift: Lift, found: Tensor, shape: tuple[int, ...]) -> str:
+    """The name of a value that holds the tensor's elements in order, with exactly this shape."""
+    value = lift.values[found.value]
+    indices = tuple(int(index) for index in found.table.ravel())
+    if value.shape == shape and indices == tuple(range(value.size)):
+        return found.value
+    key = ("take", found.value, found.phase, shape, indices)
+    if key not in lift.made:
+        name = lift.made[key] = lift.fresh("take")
+        lift.emit(Take(found.value, Value(name, shape), indices), found.phase)
+    return lift.made[key]
+
+
+def flat(lift: Lift, found: Tensor) -> str:
+    """A value that holds the tensor's elements in order, whatever its shape."""
+    value = lift.values[found.value]
+    if np.array_equal(found.table.ravel(), np.arange(value.size)):
+        return found.value
+    return materialise(lift, found, (found.table.size,))
+
+
+def constant(lift: Lift, array: Known, phase: Phase) -> str:
+    """A value that is a parameter."""
+    weights = np.ascontiguousarray(array, np.float64)
+    key = ("constant", phase, weights.shape, weights.tobytes())
+    if key not in lift.made:
+        name = lift.made[key] = lift.fresh("constant")
+        lift.weights[f"{name}_value"] = weights
+        lift.emit(Constant(Value(name, weights.shape), f"{name}_value"), phase)
+    return lift.made[key]
+
+
+def at_end(found: Tensor, value: str) -> Tensor:
+    """The tensor once the sequence has ended, its elements now those of `value`; time has size one."""
+    return replace(found, value=value, phase="end", axes=tuple(without(axis, "time") for axis in found.axes))
+
+
+def has_time(axes: Axes) -> bool:
+    """Whether any axis carries time."""
+    return any("time" in labels(axis) for axis in axes)
+
+
+def per_step(array: Known, axes: Axes, sizes: Sizes) -> Known:
+    """A constant that meets data with these axes, of size one along batch and time, where it may not vary."""
+    for i, axis in enumerate(axes):
+        if not labels(axis) or array.shape[i] == 1:
+            continue
+        first = array.take([0], axis=i)
+        same = array.shape[i] == extent(axis, sizes) and inner(axis) == 1
+        if not same or not np.array_equal(array, np.broadcast_to(first, array.shape)):
+            require_inner(axis, "uses a constant that varies along")
+        array = first
+    return array
