@@ -41,7 +41,7 @@ class Network(nn.Module):
             bias=bias,
             batch_first=batch_first,
             bidirectional=bidirectional,
-            dropout=0.3,
+            dropout=0.3 if layers > 1 else 0.0,
             **options,
         )
         self.prelude = nn.Sequential(nn.Linear(INPUTS, 6), nn.ReLU()) if prelude else nn.Identity()
@@ -49,6 +49,7 @@ class Network(nn.Module):
         self.head, self.time = head, 1 if batch_first else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, T, 3] or [T, N, 3] -> [N, 4], or [N, T, 4] or [T, N, 4]."""
         y, state = self.recurrent(self.prelude(x))
         hidden = state[0] if isinstance(state, tuple) else state
         match self.head:

@@ -131,7 +131,7 @@ def test_a_constant_matrix_may_stand_on_the_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("op", ["ReduceMean", "ReduceMax"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_reductions_over_time_become_states(op: str, opset: int, keep: int, tmp_path: Path) -> None:
-    more = {} if opset == 18 else {"axes": [0]}
+    more: dict[str, Any] = {} if opset == 18 else {"axes": [0]}
     constants = {**weights("GRU", 3, 5), "axes": np.array([0])}
     reduce = node(op, ["Y", "axes"] if opset == 18 else ["Y"], ["y"], keepdims=keep, **more)
     nodes = [recurrent("GRU"), reduce]

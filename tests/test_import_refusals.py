@@ -121,6 +121,14 @@ def test_external_data_outside_the_folder(tmp_path: Path) -> None:
     refused(changed(tmp_path, leave), r"lies outside the model's folder \(\.\./secret.bin\)")
 
 
+def test_external_data_of_a_constant_node(tmp_path: Path) -> None:
+    tensor = onnx.numpy_helper.from_array(np.ones(3, np.float32), "inside")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="constant.bin")
+    tail = [node("Constant", [], ["c"], value=tensor), node("Squeeze", ["Y_h", "c"], ["y"])]
+    refused(layer_file(tmp_path, "GRU", tail), "the constant 'inside' lies in another file")
+
+
 def test_external_data_that_is_missing(tmp_path: Path) -> None:
     proto = onnx.load(layer_file(tmp_path, "GRU"))
     path = tmp_path / "split.onnx"

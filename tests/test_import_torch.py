@@ -50,6 +50,7 @@ class WithStates(nn.Module):
         self.recurrent = nn.LSTM(INPUTS, 4, 2, batch_first=True)
 
     def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x [N, T, 3], h and c [2, N, 4] -> y [N, T, 4], and h and c after the last step."""
         y, (hn, cn) = self.recurrent(x, (h, c))
         return y, hn, cn
 
@@ -76,6 +77,7 @@ class Forward(nn.Module):
         self.recurrent, self.then = nn.GRU(INPUTS, 4, batch_first=True), then
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, T, 3] -> what `then` makes of [N, T, 4]."""
         return self.then(self.recurrent(x)[0])
 
 

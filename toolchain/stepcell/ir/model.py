@@ -124,6 +124,8 @@ class Source:
     inputs: tuple[SourceTensor, ...] = ()
     outputs: tuple[SourceTensor, ...] = ()
     states: tuple[StateTensor, ...] = ()
+    bound: tuple[tuple[str, float], ...] = ()
+    """(input, number): inputs that the user fixed on import."""
 
 
 def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

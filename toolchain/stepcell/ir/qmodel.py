@@ -109,7 +109,7 @@ class QGru:
 
 @dataclass(frozen=True, eq=False)
 class QRnn:
-    """h' = tanh(p) in Q0.15, or relu(p) in the calibrated scale 2^-state_bits."""
+    """h' = tanh(p) in Q0.15, or relu(p) in the calibrated scale of its state."""
 
     x: str
     h: str

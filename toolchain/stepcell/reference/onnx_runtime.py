@@ -47,13 +47,11 @@ def run_source(
     x: FloatArray | Streams,
     lengths: Lengths | None = None,
     states: Mapping[str, FloatArray] | None = None,
-    bind: Mapping[str, float] | None = None,
 ) -> Streams:
     """The source's outputs over N sequences, by name, in order: [N, T, ...] or [N, ...].
 
     x is [N, T, ...] (or one such array per input), lengths [N] (default: all T). states starts the
-    sequences elsewhere than at zero, bind gives the inputs that were bound on import. See
-    `run_sequences` for the layout of the result.
+    sequences elsewhere than at zero. See `run_sequences` for the layout of the result.
 
     Raises StepcellError for lengths that the file cannot run, or if ONNX Runtime fails.
     """
@@ -61,7 +59,7 @@ def run_source(
     inputs = {found.name: found for found in session.get_inputs()}
     types = {name: _TYPES[found.type] for name, found in inputs.items()}
     shapes = {name: _sizes(found) for name, found in inputs.items()}
-    bound = {n: np.full([d or 1 for d in shapes[n]], v, types[n]) for n, v in (bind or {}).items()}
+    bound = {n: np.full([d or 1 for d in shapes[n]], v, types[n]) for n, v in source.bound}
     names = [t.name for t in source.outputs] + [s.tensor_out for s in source.states if s.tensor_out]
 
     def call(feeds: dict[str, Array], count: int) -> dict[str, Array]:

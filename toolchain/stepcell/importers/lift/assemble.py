@@ -62,7 +62,9 @@ def _state_outputs(lift: Lift) -> dict[str, list[str]]:
     for state, (tensor_in, _) in lift.entries.items():
         brought.setdefault(tensor_in, []).append(state)
     paired: dict[str, list[str]] = {}
-    candidates = sorted(lift.graph.outputs[::-1], key=lambda out: _with_time(lift, out))
+    candidates = sorted(
+        lift.graph.outputs, key=lambda out: (_with_time(lift, out), -lift.graph.outputs.index(out))
+    )
     for states in brought.values():
         wanted = [key for state in states for key in _state_elements(lift, state)]
         found = [out for out in candidates if out not in paired and _elements_of(lift, out) == wanted]

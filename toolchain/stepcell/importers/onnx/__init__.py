@@ -1,6 +1,7 @@
 """ONNX import."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def import_onnx(
     proto, sha256 = read_model(path)
     graph = to_graph(proto, path.name, sha256, bind, shapes)
     model = lift_graph(graph, model_name(name, path.stem), states)
-    source = model.source
-    assert source is not None
-    run = partial(run_source, proto.SerializeToString(), source, bind=bind)
-    return check_against_source(model, run, calibration)
+    assert model.source is not None
+    source = replace(model.source, bound=tuple((bind or {}).items()))
+    run = partial(run_source, proto.SerializeToString(), source)
+    return check_against_source(replace(model, source=source), run, calibration)

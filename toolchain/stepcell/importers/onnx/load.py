@@ -81,7 +81,7 @@ def _read_external(model: onnx.ModelProto, path: Path) -> None:
     for tensor in model.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        info = {entry.key: entry.value for entry in tensor.external_data}
+        info = {entry.key: entry.value for entry in tensor.external_data if isinstance(entry.value, str)}
         location = info.get("location", "")
         target = (folder / location).resolve()
         if not location or folder not in target.parents:
@@ -145,6 +145,11 @@ def _opset(model: onnx.ModelProto, file: str) -> int:
 
 def array(tensor: onnx.TensorProto, file: str) -> Array:
     """A tensor as numpy, its type and size checked first."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise StepcellError(
+            f"{file}: the constant '{tensor.name}' lies in another file; only initializers may.",
+            "store it inside.",
+        )
     known = onnx.TensorProto.DataType.values()
     type_name = onnx.TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in known else "?"
     if type_name not in _PLAIN:

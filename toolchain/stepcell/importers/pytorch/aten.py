@@ -71,6 +71,7 @@ def _scaled(op: str) -> Translator:
 
 def _rsub(b: Builder, where: str, args: Args, kwargs: Kwargs) -> str:
     """`1 - x`."""
+    del kwargs
     x, other, *alpha = args
     if alpha and alpha[0] != 1:
         x = b.one("Mul", where, x, b.operand(alpha[0]))
