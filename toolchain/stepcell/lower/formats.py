@@ -26,16 +26,18 @@ class Format:
 def choose_format(weights: IntArray, input_bits: int, costs: Costs) -> Format:
     """The fastest format for rows in kernel order [4 * groups, cols] that is no bigger than dense.
 
-    Instructions come from the core's measured costs: an affine function of row groups and blocks.
+    Instructions come from the core's measured costs: an affine function of row groups and blocks. A sparse
+    kernel that was not measured is no candidate.
     """
     groups, cols = weights.shape[0] // ROWS, weights.shape[1]
     dense_cost = costs[f"sc_matvec_dense_s{input_bits}"]
     dense = Format(None, _instructions(dense_cost, groups, groups * cols), 4 * groups * cols, "")
     candidates = [dense]
     for width in (1, 2):
-        if fits_blocks(weights, width):
+        cost = costs.get(f"sc_matvec_{ROWS}x{width}_s{input_bits}")
+        if cost is not None and fits_blocks(weights, width):
             blocks = int(block_map(weights, width).sum())
-            count = _instructions(costs[f"sc_matvec_{ROWS}x{width}_s{input_bits}"], groups, blocks)
+            count = _instructions(cost, groups, blocks)
             candidates.append(Format(width, count, blocks * (4 * width + 1) + groups, ""))
     best = min((f for f in candidates if f.bytes <= dense.bytes), key=lambda f: (f.instructions, f.bytes))
     why = (

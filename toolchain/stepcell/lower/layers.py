@@ -177,11 +177,11 @@ def _multiplications(matrices: tuple[MatrixRef, ...], calls: int) -> Work:
 def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> tuple[str | None, int]:
     """Add the tables of a packed matrix: (the table of block positions if sparse, words or blocks)."""
     if chosen.width is None:
-        words = pack_dense(rows).astype(np.int64)
+        dense = pack_dense(rows).astype(np.int64)
         shared.tables.append(
-            Table(name, "uint32_t", words, f"{rows.shape[0]} x {rows.shape[1]} weights, dense")
+            Table(name, "uint32_t", dense, f"{rows.shape[0]} x {rows.shape[1]} weights, dense")
         )
-        return None, len(words)
+        return None, len(dense)
     words, positions = pack_blocks(rows, chosen.width)
     blocks = len(words) // chosen.width
     what = f"{rows.shape[0]} x {rows.shape[1]} weights, {blocks} blocks of {chosen.kernel}"

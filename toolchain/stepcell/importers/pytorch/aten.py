@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.importers.pytorch.builder import Builder, Translator
 from stepcell.importers.pytorch.recurrent import gru, lstm, rnn_relu, rnn_tanh
-from stepcell.importers.pytorch.translate import Builder, Translator
 
 Args = list[Any]
 Kwargs = dict[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 
 from stepcell.errors import StepcellError
 from stepcell.importers.graph import Array
-from stepcell.importers.pytorch.translate import Builder
+from stepcell.importers.pytorch.builder import Builder
 
 _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2), "RNN": (0,)}
 

@@ -1,48 +1,13 @@
 """From torch.export's graph of aten operations to a Graph of nodes with ONNX meaning."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from stepcell.errors import StepcellError
-from stepcell.importers.graph import Array, Graph, GraphInput, Node
-
-Translator = Callable[["Builder", str, list[Any], dict[str, Any]], Any]
-
-
-@dataclass(eq=False)
-class Builder:
-    """The nodes and constants so far; helpers append a node and return the name of its result."""
-
-    file: str
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, Array] = field(default_factory=dict)
-
-    def constant(self, value: Any) -> str:
-        """The name of a constant."""
-        name = f"const_{len(self.constants)}"
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def ints(self, *values: int) -> str:
-        """The name of a list of integers."""
-        return self.constant(np.array(values, np.int64))
-
-    def add(self, op: str, where: str, *inputs: str, outputs: int = 1, **attributes: Any) -> tuple[str, ...]:
-        """Append a node; the names of its outputs."""
-        made = tuple(f"{where}.{len(self.nodes)}.{k}" for k in range(outputs))
-        self.nodes.append(Node(op, where, inputs, made, attributes))
-        return made
-
-    def one(self, op: str, where: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node of one output; its name."""
-        return self.add(op, where, *inputs, **attributes)[0]
-
-    def operand(self, value: Any) -> str:
-        """A tensor's name as it is; a Python number as a constant."""
-        return value if isinstance(value, str) else self.constant(np.float64(value))
+from stepcell.importers.graph import Array, Graph, GraphInput
+from stepcell.importers.pytorch.aten import TRANSLATORS
+from stepcell.importers.pytorch.builder import Builder, Translator
 
 
 def to_graph(program: Any, file: str, sha256: str) -> Graph:
@@ -50,8 +15,6 @@ def to_graph(program: Any, file: str, sha256: str) -> Graph:
 
     Raises StepcellError naming the first aten operation that is not allowed.
     """
-    from stepcell.importers.pytorch.aten import TRANSLATORS
-
     builder = Builder(file)
     known = _parameters(program)
     values: dict[str, Any] = {}

@@ -1,0 +1,41 @@
+"""Whether a Plan fits the memories of its board: what is certain before any compiler has run."""
+
+from collections.abc import Iterable, Mapping
+
+from stepcell.errors import StepcellError
+from stepcell.lower.plan import Body, Plan
+from stepcell.target.model import Board
+
+NAMED = 3
+"""How many of the largest tensors a refusal names."""
+
+
+def check_fit(plan: Plan, board: Board) -> None:
+    """StepcellError where the tables outgrow the board's flash, or state and stack its RAM.
+
+    Code and the rest of the firmware come on top: what passes here may still not link.
+    """
+    tables = {table.name: table.bytes for table in plan.tables}
+    _check(plan, board, "flash", board.flash_bytes, tables)
+    bodies = [plan.step] if plan.read is None else [plan.step, plan.read]
+    arrays = {field.name: field.bytes for field in plan.state} | _largest_buffers(bodies)
+    _check(plan, board, "RAM", board.ram_bytes, arrays)
+
+
+def _largest_buffers(bodies: Iterable[Body]) -> dict[str, int]:
+    """The local arrays of the function that has most; functions run one after the other."""
+    of_each = [{buffer.name: buffer.bytes for buffer in body.buffers} for body in bodies]
+    return max(of_each, key=lambda sizes: sum(sizes.values()))
+
+
+def _check(plan: Plan, board: Board, memory: str, available: int, sizes: Mapping[str, int]) -> None:
+    needed = sum(sizes.values())
+    if needed <= available:
+        return
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:NAMED]
+    named = ", ".join(f"{name} ({size:,} bytes)" for name, size in largest)
+    raise StepcellError(
+        f"{plan.name} needs at least {needed:,} bytes of {memory}, {needed - available:,} more than the "
+        f"{available:,} of {board.name}; the largest tensors are {named}.",
+        "lower --density, use fewer units, or choose a larger board.",
+    )
