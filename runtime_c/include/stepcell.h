@@ -38,6 +38,13 @@
 #define SC_READ32(p) (*(p))
 #endif
 
+/* step calls push, then read; were they inlined, its stack would be the sum of theirs. */
+#if defined(__GNUC__)
+#define SC_NOINLINE __attribute__((noinline))
+#else
+#define SC_NOINLINE
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
