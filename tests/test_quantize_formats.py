@@ -20,7 +20,8 @@ from stepcell.ir.qmodel import (
     Requant,
     q_matrices,
 )
-from stepcell.quantize import quantize
+from stepcell.ir.sequences import Sequences
+from stepcell.quantize import calibrate, quantize
 from stepcell.quantize.context import fraction_bits
 from stepcell.quantize.requantize import accumulator_bound
 from stepcell.reference.integer_model import run_integer
@@ -123,14 +124,15 @@ def test_a_state_that_only_remembers_takes_the_format_of_what_it_remembers() -> 
 
 
 def _feeding_back_another_value(rng: np.random.Generator) -> tuple[Model, str]:
-    """h becomes a sigmoid head of as many units, not the layer's own output."""
+    """h becomes a dense head of as many units, not the layer's own output, and starts far from it."""
     model = random_model(
         rng, layers=("rnn_relu",), prelude="none", head="every_step", max_units=1, softmax=False
     )
     (op,), (stage,) = recurrent_ops(model), model.main.stages
     (output,) = stage.outputs
     changed = replace(stage, updates=((op.h, output),))
-    return replace(model, functions=(replace(model.main, stages=(changed,)),)), op.h
+    far = tuple(replace(state, initial=state.initial + 100.0) for state in model.states)
+    return replace(model, functions=(replace(model.main, stages=(changed,)),), states=far), op.h
 
 
 def test_an_update_in_another_scale_is_brought_to_the_scale_of_its_state() -> None:
@@ -144,6 +146,39 @@ def test_an_update_in_another_scale_is_brought_to_the_scale_of_its_state() -> No
     run = run_integer(qmodel, np.zeros((1, 3, *qmodel.input.shape), np.int64))
     (scale,) = (s.value.scale for s in qmodel.states if s.value.name == state)
     assert np.abs(run.states[state] * scale - run.outputs * qmodel.output.scale).max() < 2 * scale
+
+
+def _relu_rnn(gain: float) -> Model:
+    """One unit, h' = relu(x + gain * h)."""
+    rng = np.random.default_rng(7)
+    model = random_model(
+        rng, layers=("rnn_relu",), features=1, prelude="none", head="state", max_units=1, initial=False
+    )
+    (op,) = recurrent_ops(model)
+    zero = np.zeros(1)
+    return model.with_weights(
+        {
+            op.input_weights: np.ones((1, 1)),
+            op.recurrent_weights: np.full((1, 1), gain),
+            op.input_bias: zero,
+            op.recurrent_bias: zero,
+        }
+    )
+
+
+def test_a_relu_state_fills_its_int16() -> None:
+    data = Sequences(np.ones((4, 3, 1)), np.full(4, 3))
+    qmodel = quantize(_relu_rnn(0.0), data)
+    (state,) = (state.value for state in qmodel.states)
+    assert state.scale == pytest.approx(1 / 32767)
+
+
+def test_a_relu_rnn_that_diverges_without_resets_is_scaled_by_its_sequences() -> None:
+    data = Sequences(np.ones((32, 3, 1)), np.full(32, 3))  # 1, 1 + g, 1 + g + g^2 with resets
+    ranges = {gain: calibrate(_relu_rnn(gain), data).peak for gain in (0.5, 2.0)}
+    (op,) = recurrent_ops(_relu_rnn(2.0))
+    assert ranges[2.0][op.h] == 7.0
+    assert 1.75 < ranges[0.5][op.h] <= 2.0
 
 
 def test_a_state_itself_can_be_the_output() -> None:

@@ -1,4 +1,4 @@
-"""A QModel as a file, and a Source as JSON: so that a bundle can be validated long after it was made.
+"""Model and QModel as files, and a Source as JSON: so that a bundle can be validated long after it was made.
 
 Dataclasses become objects with their class's name, arrays go into an .npz beside the JSON text.
 """
@@ -6,20 +6,35 @@ Dataclasses become objects with their class's name, arrays go into an .npz besid
 import dataclasses
 import io
 import json
+import zipfile
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir import ops
 from stepcell.ir import qmodel as q
-from stepcell.ir.model import Block, Mask, Source, SourceTensor, StateTensor
+from stepcell.ir.model import (
+    Block,
+    Finish,
+    Function,
+    Mask,
+    Model,
+    Source,
+    SourceTensor,
+    Stage,
+    State,
+    StateTensor,
+)
 
+_Kind = TypeVar("_Kind", Model, q.QModel)
 _OPS = get_args(q.QOp)
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         *_OPS, q.QModel, q.QState, q.QValue, q.QMatrix, q.Requant, q.JointRequant, Block, Mask,
+        *get_args(ops.Op), ops.Gate, ops.Quant, ops.Value, Model, Function, Stage, Finish, State,
         Source, SourceTensor, StateTensor,
     )
 }  # fmt: skip
@@ -27,24 +42,40 @@ _CLASSES: dict[str, type] = {
 
 def dump_qmodel(model: q.QModel) -> bytes:
     """The model as an .npz file; the same bytes for the same model."""
-    arrays: dict[str, np.ndarray] = {}
-    text = json.dumps(_encode(model, arrays), separators=(",", ":"))
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, qmodel=np.array(text), **arrays)
-    return content.getvalue()
+    return _dump(model)
 
 
 def load_qmodel(content: bytes, file: str) -> q.QModel:
     """The inverse of `dump_qmodel`; `file` names it in the StepcellError for content that is no model."""
+    return _load(content, file, q.QModel, "integer")
+
+
+def dump_model(model: Model) -> bytes:
+    """The float model as an .npz file; the same bytes for the same model."""
+    return _dump(model)
+
+
+def load_model(content: bytes, file: str) -> Model:
+    """The inverse of `dump_model`; `file` names it in the StepcellError for content that is no model."""
+    return _load(content, file, Model, "float")
+
+
+def _dump(model: Model | q.QModel) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+    text = json.dumps(_encode(model, arrays), separators=(",", ":"))
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, model=np.array(text), **arrays)
+    return content.getvalue()
+
+
+def _load(content: bytes, file: str, kind: type[_Kind], what: str) -> _Kind:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        model = _decode(json.loads(str(arrays.pop("qmodel"))), arrays)
-    except (ValueError, KeyError, OSError, TypeError) as error:
-        raise StepcellError(
-            f"{file} holds no integer model: {error}.", "compile the bundle again."
-        ) from error
-    assert isinstance(model, q.QModel)
+        model = _decode(json.loads(str(arrays.pop("model"))), arrays)
+    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise StepcellError(f"{file} holds no {what} model: {error}.", "compile the bundle again.") from error
+    assert isinstance(model, kind)
     return model
 
 
@@ -65,9 +96,9 @@ def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {f.name: _encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
         return {"class": type(value).__name__, **fields}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):  # numpy makes numbers of arrays without axes
         name = f"a{len(arrays)}"
-        arrays[name] = _narrowest(value)
+        arrays[name] = _narrowest(np.asarray(value))
         return {"array": name, "dtype": value.dtype.name}
     if isinstance(value, tuple):
         return [_encode(item, arrays) for item in value]

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from stepcell.errors import StepcellError
-from stepcell.ir.model import FloatArray, Model
-from stepcell.ir.ops import writes
+from stepcell.ir.model import FloatArray, Model, recurrent_ops
+from stepcell.ir.ops import RELU, Lstm, Rnn, writes
 from stepcell.ir.sequences import Sequences
 from stepcell.reference.float_model import evaluate, run_float
 
 STREAM_LANES = 16
 """How many streams the calibration data is cut into: enough for numpy to be quick, few enough to be long."""
+RUNAWAY = 4.0
+"""A relu RNN whose values grow this much beyond those of the sequences as they are given diverges without
+resets. No scale holds what it becomes; its streams then say nothing, and the integers saturate there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,9 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> Range
     typical: dict[str, float] = {}
     as_given = _observe(model, data.x, data.lengths)
     streamed = _observe(model, *_streams(data))
+    bounded = _bounded(model)
     for name, array in as_given.items():
-        both = np.abs(np.concatenate([array.ravel(), streamed[name].ravel()]))
+        both = _magnitudes(array, streamed[name], bounded is None or name in bounded)
         if not np.isfinite(both).all():
             raise StepcellError(
                 f"{model.name}: '{name}' becomes NaN or infinite on the calibration data.",
@@ -48,6 +52,22 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> Range
         peak[name] = float(both.max(initial=0.0))
         typical[name] = peak[name] if percentile >= 100.0 else float(np.percentile(both, percentile))
     return Ranges(peak, typical)
+
+
+def _bounded(model: Model) -> frozenset[str] | None:
+    """The values that cannot diverge: None for all of them, without a relu RNN; else the cell states."""
+    ops = recurrent_ops(model)
+    if not any(isinstance(op, Rnn) and op.gate == RELU for op in ops):
+        return None
+    return frozenset(name for op in ops if isinstance(op, Lstm) for name in (op.c, op.c_next.name))
+
+
+def _magnitudes(given: FloatArray, streamed: FloatArray, bounded: bool) -> FloatArray:
+    """|value| of both runs, or only of the first where the second runs away."""
+    given, streamed = np.abs(given).ravel(), np.abs(streamed).ravel()
+    limit = RUNAWAY * given.max(initial=0.0)
+    runs_away = not bounded and limit > 0.0 and not streamed.max(initial=0.0) <= limit
+    return given if runs_away else np.concatenate([given, streamed])
 
 
 def _check_shape(model: Model, data: Sequences) -> None:

@@ -13,14 +13,15 @@ from stepcell.quantize.elementwise import rescaled
 def define_states(context: Context) -> None:
     """Give a format to every state that the step graph reads, running sums and maxima excepted.
 
-    Hidden states are Q0.15; a cell state or a relu state keeps as many fraction bits as its largest
-    value on unreset streams leaves; any other state (an earlier frame, say) is int16 as calibrated.
+    Hidden states are Q0.15; a cell state keeps as many fraction bits as its largest value on unreset
+    streams leaves; a relu state fills its int16, because its int8 view has no bit to spare; any other
+    state (an earlier frame, say) is int16 as calibrated.
     """
     (stage,) = context.model.main.stages
     for op in stage.ops:
         if isinstance(op, Lstm | Gru | Rnn):
             relu = isinstance(op, Rnn) and op.gate == RELU
-            _define(context, op.h, _power_of_two(context, op.h) if relu else Q15)
+            _define(context, op.h, _full_scale(context, op.h) if relu else Q15)
         if isinstance(op, Lstm):
             _define(context, op.c, _power_of_two(context, op.c))
     running = {is_running(op, context) for op in stage.ops if isinstance(op, Binary)}
@@ -37,11 +38,19 @@ def _define(context: Context, name: str, scale: float) -> None:
     context.values[name] = QValue(name, context.model.state(name).initial.shape, 16, scale)
 
 
+def _largest(context: Context, name: str) -> float:
+    """The largest |value| of calibration and of the initial state."""
+    initial = context.model.state(name).initial
+    return max(context.ranges.peak[name], float(np.abs(initial).max(initial=0.0)))
+
+
+def _full_scale(context: Context, name: str) -> float:
+    return (_largest(context, name) or 1.0) / 32767
+
+
 def _power_of_two(context: Context, name: str) -> float:
-    """2^-bits, bits from the largest |value| of calibration and of the initial state."""
-    largest = max(
-        context.ranges.peak[name], float(np.abs(context.model.state(name).initial).max(initial=0.0))
-    )
+    """2^-bits, with as many fraction bits as the largest |value| leaves."""
+    largest = _largest(context, name)
     bits = fraction_bits(largest)
     context.choices[name] = f"{bits} fraction bits: its magnitude reached {largest:.3g}"
     return 2.0**-bits

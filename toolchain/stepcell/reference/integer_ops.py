@@ -99,7 +99,8 @@ def count(x: IntArray) -> IntArray:
 
 
 def quantize_input(x: NDArray[Any], scale: float, bits: int) -> IntArray:
-    """clamp(floor(x / scale + 0.5)) to ±127 or ±32767, in float32 as the C helper computes it."""
+    """clamp(floor(x / scale + 0.5)) to ±127 or ±32767, NaN to 0, in float32 as the C helper computes it."""
     limit = 127 if bits == 8 else INT16_MAX
-    steps = np.floor(np.asarray(x, np.float32) * np.float32(1.0 / scale) + np.float32(0.5))
-    return np.asarray(np.clip(steps, -limit, limit), np.int64)
+    with np.errstate(over="ignore"):  # what exceeds float32 exceeds the limit
+        steps = np.floor(np.asarray(x, np.float32) * np.float32(1.0 / scale) + np.float32(0.5))
+    return np.asarray(np.nan_to_num(np.clip(steps, -limit, limit)), np.int64)
