@@ -121,8 +121,9 @@ void sc_gru(const sc_gru_layer *layer, const void *x, const int8_t *view, int16_
 /* linear_before_reset = 0: the reset gate acts on h before the matrix; gated is scratch, as long as view. */
 void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated,
                         int16_t *h);
-void sc_rnn_tanh(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t *h);
-void sc_rnn_relu(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t *h);
+/* before is the view of h, or a copy of h itself, as the recurrent kernel reads it. */
+void sc_rnn_tanh(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
+void sc_rnn_relu(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
 void sc_dense(const sc_dense_layer *layer, const void *x, int16_t *y);
 
 /* Vectors. `padded` >= n elements (bytes for sc_copy) are written, zeros beyond n. */

@@ -3,6 +3,13 @@
 
 enum { GATES = 4, ROWS = 4 * GATES };
 
+static inline int32_t gate(const sc_lstm_layer *layer, const int32_t *ax, const int32_t *ah,
+                           const uint32_t *multipliers, unsigned row)
+{
+    return sc_joint(ax[row], ah[row], SC_READ32(multipliers + row), layer->input_shift,
+                    layer->recurrent_shift, layer->post_shift);
+}
+
 /* c' as a table argument, Q4.11. */
 static int32_t cell_argument(int32_t c, unsigned cell_bits)
 {
@@ -28,15 +35,12 @@ void sc_lstm(const sc_lstm_layer *layer, const void *x, const int8_t *view, int1
 
         const unsigned here = sc_units_here(unit, layer->units);
         for (unsigned u = 0; u < here; ++u) {
-            int32_t p[GATES];
-            for (unsigned g = 0; g < GATES; ++g) {
-                const unsigned row = 4 * g + u;
-                p[g] = sc_joint(ax[row], ah[row], SC_READ32(multipliers + row), layer->input_shift,
-                                layer->recurrent_shift, layer->post_shift);
-            }
-            const int32_t i = sc_sigmoid1(p[0]), o = sc_sigmoid1(p[1]), f = sc_sigmoid1(p[2]);
+            const int32_t i = sc_sigmoid1(gate(layer, ax, ah, multipliers, u));
+            const int32_t o = sc_sigmoid1(gate(layer, ax, ah, multipliers, 4 + u));
+            const int32_t f = sc_sigmoid1(gate(layer, ax, ah, multipliers, 8 + u));
+            const int32_t g = sc_tanh1(gate(layer, ax, ah, multipliers, 12 + u));
             /* f * c and the rounded i * g stay within 2^30 each */
-            const int32_t sum = f * c[unit + u] + sc_round(i * sc_tanh1(p[3]), fresh);
+            const int32_t sum = f * c[unit + u] + sc_round(i * g, fresh);
             const int32_t next = sc_sat16((sum + 16384) >> 15);
             c[unit + u] = (int16_t)next;
             h[unit + u] = (int16_t)sc_mul15(o, sc_tanh1(cell_argument(next, cell_bits)));

@@ -4,7 +4,7 @@
  */
 #include "sc_rows.h"
 
-void NAME(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t *h)
+void NAME(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h)
 {
     sc_cursor input = layer->input.start, recurrent = layer->recurrent.start;
     const int32_t *bias = layer->bias;
@@ -15,7 +15,7 @@ void NAME(const sc_rnn_layer *layer, const void *x, const int8_t *view, int16_t 
         bias = sc_start(ax, bias, 4);
         sc_zero(ah, 4);
         sc_multiply(&layer->input, &input, 1, x, ax);
-        sc_multiply(&layer->recurrent, &recurrent, 1, view, ah);
+        sc_multiply(&layer->recurrent, &recurrent, 1, before, ah);
         const unsigned here = sc_units_here(unit, layer->units);
         for (unsigned u = 0; u < here; ++u) {
             const int32_t p = sc_joint(ax[u], ah[u], SC_READ32(multipliers + u), layer->input_shift,

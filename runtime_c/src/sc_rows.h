@@ -18,10 +18,13 @@ static inline const int32_t *sc_start(int32_t *acc, const int32_t *bias, unsigne
     return bias + rows;
 }
 
+/* The hidden zero keeps compilers from calling memset for a few words. */
 static inline void sc_zero(int32_t *acc, unsigned rows)
 {
+    int32_t zero = 0;
+    SC_OPAQUE(zero);
     for (unsigned r = 0; r < rows; ++r)
-        acc[r] = 0;
+        acc[r] = zero;
 }
 
 /* acc[4 * groups] += the matrix's next row groups times x. */

@@ -50,7 +50,8 @@ def _lower_recurrent(
 ) -> None:
     shared, layer = scope.shared, scope.shared.layer_name(kind)
     x, w = _matrix(scope, layer, "input", op.input, order, op.x)
-    view, r = _matrix(scope, layer, "recurrent", op.recurrent, order, op.h)
+    before = op.h if op.recurrent.reads_view else scope.snapshot(op.h)
+    view, r = _matrix(scope, layer, "recurrent", op.recurrent, order, before)
     joint = op.requant
     packed = permute(joint.recurrent_multipliers << 16 | joint.input_multipliers, order)
     tables = [

@@ -8,6 +8,8 @@ from stepcell.lower.plan import Body, Call, Descriptor, Table
 from stepcell.target.model import Costs
 
 CTYPES = {8: "int8_t", 16: "int16_t", 32: "int32_t"}
+PARAMETERS = ("s", "x", "y")
+"""Of the generated functions."""
 PADDING = 4
 """Vectors that a kernel may read in blocks are padded with zeros to a multiple of this."""
 
@@ -54,9 +56,15 @@ class Scope:
     def local(self, value: QValue, name: str | None = None) -> Place:
         """A new local array for `value`, padded so that block kernels may read past its end."""
         count = -(-value.size // PADDING) * PADDING
-        array = LocalArray(name or value.name, CTYPES[value.bits], count)
+        array = LocalArray(self._free_name(name or value.name), CTYPES[value.bits], count)
         self.locals.append(array)
         return Place(array.name, value, count)
+
+    def _free_name(self, name: str) -> str:
+        """`name`, with underscores until it is neither a parameter's nor another array's."""
+        while name in PARAMETERS or any(array.name == name for array in self.locals):
+            name += "_"
+        return name
 
     def call(self, layer: str, function: str, *arguments: str | int, **more: object) -> None:
         """Append a call."""
@@ -93,6 +101,13 @@ class Scope:
             )
             self.places[key] = place
         return self.places[key]
+
+    def snapshot(self, name: str) -> str:
+        """The name of a copy of an int16 state as it is now; the layer that reads it overwrites the state."""
+        key = f"{name}_snapshot"
+        self.places[key] = self.local(replace(self.places[name].value, name=key))
+        self.copy(key, self.places[key], self.places[name].expression)
+        return key
 
     def padded(self, name: str) -> Place:
         """The value where a block kernel may read past its end."""

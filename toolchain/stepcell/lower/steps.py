@@ -55,7 +55,7 @@ def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tup
         case QGru() | QRnn():
             pairs = [(op.h, op.h_next.name)]
         case QMax():
-            pairs = [(op.a, op.y.name), (op.b, op.y.name)]
+            pairs = [(op.a if (op.a, op.y.name) in updates else op.b, op.y.name)]  # y lies in one state only
         case QTotal():
             pairs = [(op.total, op.y.name)]
         case QCount():
@@ -177,13 +177,13 @@ def _take(scope: Scope, op: QTake) -> None:
             f"which elements {op.y.name} takes",
         )
     )
-    scope.places[op.y.name] = scope.local(op.y)
+    scope.places[op.y.name] = to = scope.local(op.y)
     indices = scope.shared.symbol(f"{layer}_indices")
     scope.vector(
         layer,
         f"sc_take_s{op.y.bits}",
         op.y.size,
-        op.y.name,
+        to.expression,
         scope.places[op.x].expression,
         indices,
         op.y.size,
