@@ -12,7 +12,7 @@ import torch
 from sequences.dataset import Dataset, pad, split
 from sequences.export import export_onnx
 from sequences.model import CellName, classifier
-from sequences.training import Recipe, evaluate, feature_scale, train
+from sequences.training import evaluate, feature_scale, train
 
 
 @pytest.fixture(scope="module")
@@ -44,25 +44,6 @@ def test_the_same_seed_gives_the_same_weights(ramps: Dataset) -> None:
         train(model, training, validation, 2, 1)
         weights.append(torch.cat([parameter.flatten() for parameter in model.parameters()]))
     assert torch.equal(*weights)
-
-
-def test_on_step_counts_every_optimizer_step_and_select_from_holds_the_choice_back(ramps: Dataset) -> None:
-    steps: list[tuple[int, int]] = []
-    model = classifier("gru", 4, 2, feature_scale(ramps), seed=0)
-    best = train(
-        model, ramps, ramps, 3, 0, lambda *step: steps.append(step), recipe=Recipe(batch=20), select_from=2
-    )
-    assert steps == [(step, 9) for step in range(1, 10)]
-    assert best.epoch == 2
-
-
-def test_a_teacher_is_imitated_where_the_labels_say_nothing(ramps: Dataset) -> None:
-    teacher = classifier("gru", 4, 2, feature_scale(ramps), seed=0)
-    train(teacher, ramps, ramps, 15, 0)
-    unlabelled = Dataset(ramps.x, ramps.lengths, np.zeros_like(ramps.y))
-    pupil = classifier("gru", 4, 2, feature_scale(ramps), seed=5)
-    train(pupil, unlabelled, ramps, 15, 5, teacher=teacher, recipe=Recipe(distillation=1.0))
-    assert evaluate(pupil, ramps)[1] == 1
 
 
 def test_feature_scale_does_not_count_padding() -> None:

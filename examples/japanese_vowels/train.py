@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from japanese_vowels.data import load, save_npz
 from sequences.cache import REPOSITORY
@@ -26,9 +25,7 @@ from sequences.training import Best, Recipe, evaluate, feature_scale, train
 HIDDEN = 32
 EPOCHS = 100
 HELD_OUT = 0.2
-RETRAINING_EPOCHS = 200
-RETRAINING_RAMP = 0.5  # the part of retraining during which weights may still be removed
-RECIPE = Recipe(batch=32, learning_rate=2e-2, frame_noise=0.5, sequence_noise=0.3, distillation=0.5)
+RECIPE = Recipe(batch=32, learning_rate=2e-2, frame_noise=0.5, sequence_noise=0.3)
 
 
 def train_classifier(
@@ -39,34 +36,6 @@ def train_classifier(
     model = classifier(cell, HIDDEN, training.classes, feature_scale(rest), seed)
     best = train(model, rest, validation, EPOCHS, seed, recipe=RECIPE, on_epoch=on_epoch)
     return model, best
-
-
-def retrain_classifier(
-    model: nn.Module,
-    teacher: nn.Module,
-    training: Dataset,
-    seed: int,
-    on_step: Callable[[int, int], None],
-    on_epoch: Callable[[int], None] | None = None,
-) -> Best:
-    """Train on while `on_step` removes weights; `teacher` is the model as it was, `seed` the one it had.
-
-    The pruning has to be complete after RETRAINING_RAMP of the steps: only later epochs can be chosen, on the
-    same held-out fifth as before.
-    """
-    rest, validation = split(training, HELD_OUT, seed)
-    return train(
-        model,
-        rest,
-        validation,
-        RETRAINING_EPOCHS,
-        seed,
-        on_step,
-        recipe=RECIPE,
-        teacher=teacher,
-        select_from=round(RETRAINING_RAMP * RETRAINING_EPOCHS) + 1,
-        on_epoch=on_epoch,
-    )
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import cross_entropy
 
 from sequences.dataset import Dataset
 
@@ -27,8 +27,6 @@ class Recipe:
     frame_noise: float = 0.5  # drawn anew for every frame
     sequence_noise: float = 0.3  # one draw for a whole sequence: another microphone, another day
     gradient_norm: float = 1.0
-    distillation: float = 0.5  # weight of the teacher's answers against the labels, where there is a teacher
-    temperature: float = 2.0  # softens both answers before they are compared
 
 
 @dataclass(frozen=True)
@@ -46,39 +44,25 @@ def train(
     validation: Dataset,
     epochs: int,
     seed: int,
-    on_step: Callable[[int, int], None] | None = None,
     *,
     recipe: Recipe | None = None,
-    teacher: nn.Module | None = None,
-    select_from: int = 0,
     on_epoch: Callable[[int], None] | None = None,
 ) -> Best:
-    """Train in place and leave the model at its best epoch.
-
-    Args:
-        on_step: called as on_step(step, steps) after every optimizer step, `step` counted from 1: a pruning
-            schedule sets its masks here.
-        teacher: a trained model whose logits, on the same noisy input, are learnt beside the labels.
-        select_from: the first epoch that may be chosen, for schedules that reach their density late.
-        on_epoch: called after every epoch, for progress bars.
-    """
+    """Train in place and leave the model at its best epoch; on_epoch is called after each."""
     recipe = recipe or Recipe()
     random = torch.Generator().manual_seed(seed)
     data, scale = tensors(training), feature_scale(training)
     steps = epochs * math.ceil(len(training) / recipe.batch)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps)
-    best, best_state, step = Best(0, math.inf, 0.0), copy.deepcopy(model.state_dict()), 0
+    best, best_state = Best(0, math.inf, 0.0), copy.deepcopy(model.state_dict())
     for epoch in range(epochs):
         model.train()
         for rows in torch.randperm(len(training), generator=random).split(recipe.batch):
-            _descend(model, teacher, optimizer, _augment(_rows(data, rows), scale, recipe, random), recipe)
+            _descend(model, optimizer, _augment(_rows(data, rows), scale, recipe, random), recipe)
             schedule.step()
-            step += 1
-            if on_step:
-                on_step(step, steps)
         loss, accuracy = evaluate(model, validation)
-        if epoch >= select_from and loss < best.loss:
+        if loss < best.loss:
             best, best_state = Best(epoch, loss, accuracy), copy.deepcopy(model.state_dict())
         if on_epoch:
             on_epoch(epoch)
@@ -120,30 +104,10 @@ def _augment(batch: Batch, scale: Tensor, recipe: Recipe, random: torch.Generato
     return x + scale * (frame + sequence), lengths, y
 
 
-def _descend(
-    model: nn.Module,
-    teacher: nn.Module | None,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    recipe: Recipe,
-) -> None:
+def _descend(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe) -> None:
     x, lengths, y = batch
     optimizer.zero_grad()
-    logits = model(x, lengths)
-    loss = cross_entropy(logits, y)
-    if teacher:
-        soft = _distillation(logits, teacher, x, lengths, recipe.temperature)
-        loss = (1 - recipe.distillation) * loss + recipe.distillation * soft
+    loss = cross_entropy(model(x, lengths), y)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm)
     optimizer.step()
-
-
-def _distillation(
-    logits: Tensor, teacher: nn.Module, x: Tensor, lengths: Tensor, temperature: float
-) -> Tensor:
-    """Kullback-Leibler divergence from the teacher's softened answer, in the scale of a cross entropy."""
-    with torch.no_grad():
-        wanted = log_softmax(teacher(x, lengths) / temperature, dim=1)
-    answer = log_softmax(logits / temperature, dim=1)
-    return temperature**2 * kl_div(answer, wanted, reduction="batchmean", log_target=True)

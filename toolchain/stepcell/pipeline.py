@@ -5,17 +5,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onnx import TensorProto
+
 from stepcell.compress import prune
 from stepcell.emit import emit
+from stepcell.emit.output import check_name, check_output, unwritable
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
 from stepcell.importers import import_model
 from stepcell.importers.onnx import import_onnx
+from stepcell.importers.onnx.load import parse, read_model
 from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
-from stepcell.ir.files import dump_qmodel, source_to_json
+from stepcell.ir.files import dump_model, dump_qmodel, source_to_json
 from stepcell.ir.model import Source
 from stepcell.ir.sequences import Sequences, load_sequences
 from stepcell.lower import lower
+from stepcell.lower.fit import check_fit
 from stepcell.quantize import quantize
 from stepcell.quantize.context import Activations
 from stepcell.target import resolve_target
@@ -49,7 +54,11 @@ OnStage = Callable[[str], None]
 
 
 def compile_file(
-    spec: str, calibration: Path, folder: Path, options: Options, on_stage: OnStage = lambda stage: None,
+    spec: str,
+    calibration: Path,
+    folder: Path,
+    options: Options,
+    on_stage: OnStage = lambda _: None,
     **import_options: object,
 ) -> Path:
     """Compile a model file (or `factory.py:function`) to a bundle in `folder`.
@@ -58,6 +67,7 @@ def compile_file(
     Raises StepcellError for every mistake in what was given; `folder` then stays as it was.
     """
     resolve_target(options.target)
+    check_output(folder)
     on_stage("import")
     model = import_model(spec, name=options.name, **import_options)  # type: ignore[arg-type]
     data = load_sequences(calibration, model.main.inputs)
@@ -65,11 +75,17 @@ def compile_file(
 
 
 def compile_model(
-    model: Model, original: Original, calibration: Sequences, folder: Path, options: Options,
-    on_stage: OnStage = lambda stage: None,
+    model: Model,
+    original: Original,
+    calibration: Sequences,
+    folder: Path,
+    options: Options,
+    on_stage: OnStage = lambda _: None,
 ) -> Path:
     """Compile a Model, which may have been compressed since it was imported from `original`."""
-    core, _ = resolve_target(options.target)
+    core, board = resolve_target(options.target)
+    check_name(model.name)
+    check_output(folder)
     model = verify_lowerable(verify(model))
     _dump(options, "01_import", to_text(model))
     if options.density < 1.0:
@@ -80,21 +96,31 @@ def compile_model(
     qmodel = quantize(model, calibration, options.activations, options.percentile)
     on_stage("lower")
     plan = lower(qmodel, core, _banner(original, options, model))
+    if board is not None:
+        check_fit(plan, board)
     on_stage("emit")
     files = {
         "onnx/source.onnx": original.onnx,
         "onnx/float.onnx": export_float(model).SerializeToString(deterministic=True),
+        "onnx/float.npz": dump_model(replace(model, source=None)),
         "onnx/integer.onnx": export_integer(qmodel).SerializeToString(deterministic=True),
         "onnx/integer.npz": dump_qmodel(qmodel),
     }
-    return emit(plan, folder, files, {"source": source_to_json(original.source)})
+    facts = {"target": options.target, "source": source_to_json(original.source)}
+    try:
+        return emit(plan, folder, files, facts)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def original_of(model: Model, spec: str) -> Original:
-    """The source file itself if it is ONNX; else the imported Model's own export, proven equal to 1e-5 on import."""
+    """The source itself if it is ONNX, its external data inside; else the imported Model's own export.
+
+    That export was proven equal to the source to 1e-5 on import.
+    """
     assert model.source is not None
     if model.source.kind == "onnx":
-        return Original(Path(spec).read_bytes(), model.source)
+        return Original(_with_external_data(Path(spec)), model.source)
     content = export_float(model).SerializeToString(deterministic=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{model.name}.onnx"
@@ -102,6 +128,16 @@ def original_of(model: Model, spec: str) -> Original:
         exported = import_onnx(path, name=model.name)
     assert exported.source is not None
     return Original(content, replace(exported.source, file=model.source.file, sha256=model.source.sha256))
+
+
+def _with_external_data(path: Path) -> bytes:
+    """The file as it is; with its weights read into it if they lie beside it."""
+    content = path.read_bytes()
+    tensors = parse(content, path.name).graph.initializer
+    if all(tensor.data_location == TensorProto.DEFAULT for tensor in tensors):
+        return content
+    whole: bytes = read_model(path)[0].SerializeToString(deterministic=True)
+    return whole
 
 
 def _banner(original: Original, options: Options, model: Model) -> tuple[str, ...]:
@@ -112,10 +148,20 @@ def _banner(original: Original, options: Options, model: Model) -> tuple[str, ..
         f"Target: {options.target}. Weights int8, activations {options.activations}.",
         f"Densities: {pruned}." if pruned else "Nothing is pruned.",
     ]
-    return (*lines, f"Made by: {options.command}") if options.command else tuple(lines)
+    if options.command:
+        lines.append(f"Made by: {options.command}")
+    return tuple(_inside_a_comment(line) for line in lines)
+
+
+def _inside_a_comment(line: str) -> str:
+    """File names may hold anything, also what would begin or end a C comment, or a line."""
+    return " ".join(line.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").split())
 
 
 def _dump(options: Options, name: str, text: str) -> None:
     if options.dump_ir is not None:
-        options.dump_ir.mkdir(parents=True, exist_ok=True)
-        (options.dump_ir / f"{name}.txt").write_text(text)
+        try:
+            options.dump_ir.mkdir(parents=True, exist_ok=True)
+            (options.dump_ir / f"{name}.txt").write_text(text)
+        except OSError as error:
+            raise unwritable(options.dump_ir, error) from error

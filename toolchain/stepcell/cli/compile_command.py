@@ -7,37 +7,90 @@ from typing import Any, Literal
 
 import click
 
-from stepcell.cli.console import console, existing, print_json, progress
+from stepcell.cli.console import Number, examples, existing, print_json, print_line, progress
 from stepcell.cli.source_options import import_arguments, source_options
 
 STAGES = 5
 
 
-@click.command("compile", short_help="Compile a model to C.")
+@click.command(
+    "compile",
+    short_help="Compile a model to C.",
+    epilog=examples(
+        "stepcell compile kws.onnx -o kws_c --calibration train.npz",
+        "stepcell compile kws.onnx -o kws_c --target cortex-m0plus --calibration train.npz --density 0.25",
+        "stepcell compile net.py:build --weights net.pt --shape x=1,T,40 -o net_c --calibration train.npz",
+    ),
+)
 @click.argument("model")
-@click.option("-o", "--output", type=existing, required=True, metavar="DIR", help="Folder for the C; replaced whole or not at all.")
-@click.option("--target", default="cortex-m4", show_default=True, help="A core or a board: see `stepcell targets`.")
-@click.option("--calibration", type=existing, metavar="DATA.npz", help="Real inputs: x [N, T, ...], optional lengths [N]. Required.")
-@click.option("--density", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Fraction of the recurrent weights to keep; pruned once, by magnitude, without retraining.")
-@click.option("--block", default="4x2", show_default=True, metavar="RxC", help="What is pruned at once: rows x columns; 1x1 is unstructured.")
-@click.option("--activations", type=click.Choice(["int8", "int16"]), default="int8", show_default=True, help="What recurrent layers read as input.")
-@click.option("--percentile", type=click.FloatRange(50, 100), default=100.0, show_default=True, help="Of |value| in calibration, for the scales.")
+@click.option(
+    "-o",
+    "--output",
+    type=existing,
+    required=True,
+    metavar="DIR",
+    help="Folder for the C; replaced whole or not at all.",
+)
+@click.option(
+    "--target", default="cortex-m4", show_default=True, help="A core or a board: see `stepcell targets`."
+)
+@click.option(
+    "--calibration",
+    type=existing,
+    metavar="DATA.npz",
+    help="Real inputs: x [N, T, ...], optional lengths [N]. Required.",
+)
+@click.option(
+    "--density",
+    type=Number(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Fraction of the recurrent weights to keep; pruned once, by magnitude, without retraining.",
+)
+@click.option(
+    "--block",
+    default="4x2",
+    show_default=True,
+    metavar="RxC",
+    help="What is pruned at once: rows x columns; 1x1 is unstructured.",
+)
+@click.option(
+    "--activations",
+    type=click.Choice(["int8", "int16"]),
+    default="int8",
+    show_default=True,
+    help="What recurrent layers read as input.",
+)
+@click.option(
+    "--percentile",
+    type=Number(50, 100),
+    default=100.0,
+    show_default=True,
+    help="Of |value| in calibration, for the scales.",
+)
 @source_options
-@click.option("--max-steps", type=click.IntRange(min=1), help="Longest sequence of a model that is not causal (none is lowered yet).")
+@click.option(
+    "--max-steps",
+    type=click.IntRange(min=1),
+    help="Longest sequence of a model that is not causal (none is lowered yet).",
+)
 @click.option("--dump-ir", type=existing, metavar="DIR", help="Write the model as text after each pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
 def command(
-    model: str, output: Path, target: str, calibration: Path | None, density: float, block: str,
-    activations: Literal["int8", "int16"], percentile: float, max_steps: int | None, dump_ir: Path | None,
-    as_json: bool, **options: Any,
+    model: str,
+    output: Path,
+    target: str,
+    calibration: Path | None,
+    density: float,
+    block: str,
+    activations: Literal["int8", "int16"],
+    percentile: float,
+    max_steps: int | None,
+    dump_ir: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Compile MODEL (file.onnx or factory.py:function) to a folder of C99.
-
-    \b
-    stepcell compile kws.onnx -o kws_c --calibration train.npz
-    stepcell compile kws.onnx -o kws_c --target cortex-m0plus --calibration train.npz --density 0.25
-    stepcell compile net.py:build --weights net.pt --shape x=1,T,40 -o net_c --calibration train.npz
-    """
+    """Compile MODEL (file.onnx or factory.py:function) to a folder of C99."""
     from stepcell.errors import StepcellError
     from stepcell.pipeline import Options, compile_file
 
@@ -46,9 +99,16 @@ def command(
             f"{model}: no calibration data was given, and random numbers would give wrong scales.",
             "add --calibration data.npz with real inputs, x [N, T, ...].",
         )
+    if max_steps is not None:
+        raise StepcellError(
+            f"--max-steps {max_steps}: it bounds models that are not causal, and none is lowered yet.",
+            "leave it out; a causal model runs any number of steps.",
+        )
     arguments = import_arguments(**options)
     line = "stepcell " + shlex.join(sys.argv[1:])
-    chosen = Options(target, arguments.pop("name"), density, _block(block), activations, percentile, dump_ir, line)
+    chosen = Options(
+        target, arguments.pop("name"), density, _block(block), activations, percentile, dump_ir, line
+    )
     with progress(STAGES) as begin:
         folder = compile_file(model, calibration, output, chosen, begin, **arguments)
     _report(folder, as_json)
@@ -60,7 +120,9 @@ def _block(text: str) -> Any:
 
     rows, _, cols = text.partition("x")
     if not (rows.isdigit() and cols.isdigit() and int(rows) and int(cols)):
-        raise StepcellError(f"--block {text}: a block is rows x columns.", "write --block 4x2, or 1x1 for unstructured.")
+        raise StepcellError(
+            f"--block {text}: a block is rows x columns.", "write --block 4x2, or 1x1 for unstructured."
+        )
     return Block(int(rows), int(cols))
 
 
@@ -72,7 +134,10 @@ def _report(folder: Path, as_json: bool) -> None:
         print_json(manifest)
         return
     name = manifest["name"]
-    console.print(f"[green]{folder}[/] holds {name}.h, {name}.c and {len(manifest['sources']) - 1} more C files")
+    print_line(
+        str(folder), f" holds {name}.h, {name}.c and {len(manifest['sources']) - 1} more C files", "green"
+    )
     for what, why in manifest["choices"].items():
-        console.print(f"  {what}: {why}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"next: stepcell validate {folder} --data test.npz --on host,unicorn", highlight=False)
+        print_line(f"  {what}: ", why, "")
+    line = shlex.join(["stepcell", "validate", str(folder), "--data", "test.npz", "--on", "host,unicorn"])
+    print_line("next: ", line, "")

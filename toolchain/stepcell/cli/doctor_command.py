@@ -4,7 +4,7 @@ import importlib.metadata
 
 import click
 
-from stepcell.cli.console import console, print_json
+from stepcell.cli.console import examples, print_json, print_line
 
 _MODULES = {
     "onnx": "stepcell", "onnxruntime": "stepcell", "torch": "stepcell[torch]", "unicorn": "stepcell[device]",
@@ -12,23 +12,25 @@ _MODULES = {
 }  # fmt: skip
 
 
-@click.command("doctor", short_help="Show what is installed, what is missing, and how to install it.")
+@click.command(
+    "doctor",
+    short_help="Show what is installed, what is missing, and how to install it.",
+    epilog=examples(
+        "stepcell doctor",
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """Check compilers, emulators and Python packages.
-
-    \b
-    stepcell doctor
-    """
+    """Check compilers, emulators and Python packages."""
     found = [*_tools(), *_modules()]
     if as_json:
         print_json(found)
         return
     for item in found:
         if item["version"]:
-            console.print(f"[green]ok[/]       {item['name']} {item['version']}", highlight=False)
+            print_line("ok       ", f"{item['name']} {item['version']}", "green")
         else:
-            console.print(f"[yellow]missing[/]  {item['name']}: {item['install']}", highlight=False, soft_wrap=True)
+            print_line("missing  ", f"{item['name']}: {item['install']}", "yellow")
 
 
 def _tools() -> list[dict[str, str | None]]:

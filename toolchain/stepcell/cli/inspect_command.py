@@ -4,21 +4,23 @@ from typing import Any
 
 import click
 
-from stepcell.cli.console import console, print_json, progress
+from stepcell.cli.console import console, examples, print_json, print_line, progress
 from stepcell.cli.source_options import import_arguments, source_options
 
 
-@click.command("inspect", short_help="Show a model's step function, sizes, and whether it is supported.")
+@click.command(
+    "inspect",
+    short_help="Show a model's step function, sizes, and whether it is supported.",
+    epilog=examples(
+        "stepcell inspect kws.onnx",
+        "stepcell inspect net.py:build --weights net.pt --shape x=1,T,40",
+    ),
+)
 @click.argument("model")
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str, as_json: bool, **options: Any) -> None:
-    """Import MODEL (file.onnx or factory.py:function), check it against its source, and describe it.
-
-    \b
-    stepcell inspect kws.onnx
-    stepcell inspect net.py:build --weights net.pt --shape x=1,T,40
-    """
+    """Import MODEL (file.onnx or factory.py:function), check it against its source, and describe it."""
     from stepcell.importers import import_model
     from stepcell.report.inspect import inspect
 
@@ -30,6 +32,9 @@ def command(model: str, as_json: bool, **options: Any) -> None:
         print_json(found)
         return
     console.print(found["text"], highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{found['parameters']:,} parameters, {found['macs_per_step']:,} MACs a step, {found['state_values']:,} state values")
-    verdict = "[green]supported[/]" if found["supported"] else f"[red]not supported[/]: {found['unsupported']}"
-    console.print(verdict, soft_wrap=True)
+    counts = f"{found['macs_per_step']:,} MACs a step, {found['state_values']:,} state values"
+    print_line("", f"{found['parameters']:,} parameters, {counts}", "")
+    if found["supported"]:
+        print_line("supported", "", "green")
+    else:
+        print_line("not supported", f": {found['unsupported']}", "red")

@@ -13,10 +13,32 @@ from stepcell.errors import StepcellError
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --name, --weights, --bind, --shape and --state to a command."""
     for option in (
-        click.option("--state", "states", multiple=True, metavar="IN=OUT", help="The model's input IN takes back its output OUT: an explicit state."),
-        click.option("--shape", "shapes", multiple=True, metavar="x=1,T,40", help="Shape of an input: batch, time as T, features. Needed for a factory."),
-        click.option("--bind", "binds", multiple=True, metavar="NAME=NUMBER", help="Fix an input to a number, such as sr=16000."),
-        click.option("--weights", type=click.Path(path_type=Path), help="State dict for a factory (loaded with weights_only)."),
+        click.option(
+            "--state",
+            "states",
+            multiple=True,
+            metavar="IN=OUT",
+            help="The model's input IN takes back its output OUT: an explicit state.",
+        ),
+        click.option(
+            "--shape",
+            "shapes",
+            multiple=True,
+            metavar="x=1,T,40",
+            help="Shape of an input: batch, time as T, features. Needed for a factory.",
+        ),
+        click.option(
+            "--bind",
+            "binds",
+            multiple=True,
+            metavar="NAME=NUMBER",
+            help="Fix an input to a number, such as sr=16000.",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="State dict for a factory (loaded with weights_only).",
+        ),
         click.option("--name", help="C name of the model; default: the file's name."),
     ):
         command = option(command)
@@ -24,7 +46,11 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def import_arguments(
-    name: str | None, weights: Path | None, binds: tuple[str, ...], shapes: tuple[str, ...], states: tuple[str, ...]
+    name: str | None,
+    weights: Path | None,
+    binds: tuple[str, ...],
+    shapes: tuple[str, ...],
+    states: tuple[str, ...],
 ) -> dict[str, Any]:
     """The keyword arguments of `import_model` that the options stand for."""
     return {
@@ -40,7 +66,9 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise StepcellError(f"--bind {name}={text}: '{text}' is not a number.", "write --bind sr=16000.") from None
+        raise StepcellError(
+            f"--bind {name}={text}: '{text}' is not a number.", "write --bind sr=16000."
+        ) from None
 
 
 def _axes(text: str) -> tuple[int | str, ...]:

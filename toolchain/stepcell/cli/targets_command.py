@@ -2,18 +2,20 @@
 
 import click
 
-from stepcell.cli.console import console, print_json
+from stepcell.cli.console import console, examples, print_json
 
 
-@click.command("targets", short_help="List what can be compiled for.")
+@click.command(
+    "targets",
+    short_help="List what can be compiled for.",
+    epilog=examples(
+        "stepcell targets",
+        "stepcell compile kws.onnx -o kws_c --target cortex-m0plus --calibration train.npz",
+    ),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """List the cores and what is known of each.
-
-    \b
-    stepcell targets
-    stepcell compile kws.onnx -o kws_c --target cortex-m0plus --calibration train.npz
-    """
+    """List the cores and what is known of each."""
     from rich.table import Table
 
     from stepcell.target import list_targets

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stepcell import __version__
+from stepcell.emit.output import check_output
 from stepcell.emit.render import render
-from stepcell.errors import StepcellError
 from stepcell.ir.qmodel import NUMERICS_VERSION
 from stepcell.lower.plan import Field, Plan, Port
 from stepcell.paths import runtime_dir
@@ -35,11 +35,7 @@ def emit(plan: Plan, folder: Path, more_files: Mapping[str, bytes], facts: Mappi
     An older bundle of stepcell in `folder` is replaced.
     Raises StepcellError if `folder` is something else.
     """
-    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
-        raise StepcellError(
-            f"{folder} is not empty and holds no stepcell bundle.",
-            "choose another folder, or empty this one.",
-        )
+    check_output(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         built = Path(temporary) / "bundle"

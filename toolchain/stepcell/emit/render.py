@@ -1,5 +1,7 @@
 """Jinja templates to C text. The templates hold glue; every value comes finished from the Plan."""
 
+from functools import cache
+
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -13,6 +15,24 @@ LINE_WIDTH = 100
 
 def render(template: str, plan: Plan) -> str:
     """The text of one generated file."""
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            plan=plan,
+            upper=plan.name.upper(),
+            guard=plan.name.upper(),
+            version=__version__,
+            runtime_version=RUNTIME_VERSION,
+            numerics_version=NUMERICS_VERSION,
+            input_limit=127 if plan.input.ctype == "int8_t" else 32767,
+            input_steps=1.0 / plan.input.scale,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("stepcell.emit"),
         undefined=StrictUndefined,
@@ -28,16 +48,7 @@ def render(template: str, plan: Plan) -> str:
         c_rows=c_rows,
         c_bits=lambda ctype: 8 * C_BYTES[ctype],
     )
-    return environment.get_template(template).render(
-        plan=plan,
-        upper=plan.name.upper(),
-        guard=plan.name.upper(),
-        version=__version__,
-        runtime_version=RUNTIME_VERSION,
-        numerics_version=NUMERICS_VERSION,
-        input_limit=127 if plan.input.ctype == "int8_t" else 32767,
-        input_steps=1.0 / plan.input.scale,
-    )
+    return environment
 
 
 def c_float(value: float) -> str:

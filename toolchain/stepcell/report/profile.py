@@ -10,7 +10,17 @@ import numpy as np
 from stepcell.build import build_firmware, load_bundle, measure_flash
 from stepcell.build.bundle import Bundle
 from stepcell.errors import StepcellError
-from stepcell.run import Job, Kind, LayerProfile, Profile, lane, profile_step, run_qemu, run_unicorn, worst_stack
+from stepcell.run import (
+    Job,
+    Kind,
+    LayerProfile,
+    Profile,
+    lane,
+    profile_step,
+    run_qemu,
+    run_unicorn,
+    worst_stack,
+)
 from stepcell.target import Board, resolve_target
 
 

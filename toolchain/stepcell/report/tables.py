@@ -18,8 +18,14 @@ def validation_table(result: Validation) -> Table:
     wrong = f"{result.integer_vs_ort_mismatches} mismatches with ONNX Runtime"
     table.add_row("integer reference", _percent(result.accuracy_integer), wrong)
     for backend, count in result.c_vs_integer_mismatches.items():
-        table.add_row(f"C on {backend}", _percent(result.accuracy_integer), f"{count} mismatches with the reference")
-    agreement = f"{result.label_agreement:.2%} of the source's labels, error at most {result.max_abs_error:.3g}"
+        table.add_row(
+            f"C on {backend}",
+            _percent(result.accuracy_c[backend]),
+            f"{count} mismatches with the reference",
+        )
+    agreement = (
+        f"{result.label_agreement:.2%} of the source's labels, error at most {result.max_abs_error:.3g}"
+    )
     table.add_row("integer against source", "", agreement)
     return table
 
@@ -50,5 +56,8 @@ def profile_table(cost: Cost) -> Table:
 
 
 def _memory(cost: Cost) -> str:
-    flash = f"flash {cost.text_bytes + cost.rodata_bytes:,} bytes (code {cost.text_bytes:,}, tables {cost.rodata_bytes:,})"
-    return f"{flash}; RAM {cost.state_bytes + cost.stack_bytes:,} bytes (state {cost.state_bytes:,}, stack {cost.stack_bytes:,})"
+    flash, ram = cost.text_bytes + cost.rodata_bytes, cost.state_bytes + cost.stack_bytes
+    return (
+        f"flash {flash:,} bytes (code {cost.text_bytes:,}, tables {cost.rodata_bytes:,}); "
+        f"RAM {ram:,} bytes (state {cost.state_bytes:,}, stack {cost.stack_bytes:,})"
+    )

@@ -1,6 +1,5 @@
 """What the C of a bundle answers to data, without judging it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from stepcell.ir.model import FloatArray
 from stepcell.ir.qmodel import IntArray
 from stepcell.ir.sequences import load_sequences
 from stepcell.reference.integer_ops import quantize_input
-from stepcell.validate.backends import run_backend
-from stepcell.validate.validate import open_bundle
+from stepcell.validate.backends import outputs, run_backend
+from stepcell.validate.validate import OnStage, open_bundle
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +23,16 @@ class Answers:
     lengths: NDArray[np.int64]
 
 
-def answers(folder: Path, data: Path, backend: str, on_stage: Callable[[str], None]) -> Answers:
+def answers(folder: Path, data: Path, backend: str, on_stage: OnStage) -> Answers:
     """Quantize the data and run it; StepcellError for data that does not fit, or a missing tool."""
     files = open_bundle(folder)
     q = files.qmodel
     sequences = load_sequences(data, files.inputs)
-    on_stage(f"C on {backend}")
+    stage = f"C on {backend}"
+    on_stage(stage, 0.0)
     x = quantize_input(sequences.x, q.input.scale, q.input.bits)
-    results = run_backend(backend, files.bundle, x, sequences.lengths)
-    stored = np.zeros((*x.shape[:2], q.output.size), np.int64)
-    for i, (result,) in enumerate(results):
-        (outputs,) = result.outputs.values()
-        stored[i, : len(outputs)] = outputs
-    return Answers(stored * q.output.scale, stored, sequences.lengths)
+    results = run_backend(
+        backend, files.bundle, x, sequences.lengths, on_part=lambda part: on_stage(stage, part)
+    )
+    stored = outputs(results, x.shape[1])
+    return Answers(stored.astype(np.float64) * q.output.scale, stored, sequences.lengths)

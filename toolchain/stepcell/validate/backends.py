@@ -1,7 +1,7 @@
 """The generated C on the host and on emulated chips, compared with the integer reference value by value."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +14,62 @@ from stepcell.run import Job, JobResult, lane, run_host, run_qemu, run_unicorn, 
 from stepcell.target import resolve_target
 
 BACKENDS = ("host", "unicorn", "qemu")
+STEPS_AT_ONCE = 4096
+"""Sequences run in parts of about so many steps: about a second on an emulated chip, for the progress bar."""
+
+OnPart = Callable[[float], None]
+"""Hears how much of the sequences is done, 0-1."""
+
+
+def check_backends(names: Sequence[str]) -> None:
+    """StepcellError for a name that is no backend, or for none at all."""
+    unknown = next((name for name in names if name not in BACKENDS), None if names else "")
+    if unknown is not None:
+        raise StepcellError(f"backend '{unknown}' is unknown.", f"choose from {', '.join(BACKENDS)}.")
 
 
 def run_backend(
-    backend: str, bundle: Bundle, x: IntArray, lengths: IntArray, compiler: str | None = None
+    backend: str,
+    bundle: Bundle,
+    x: IntArray,
+    lengths: IntArray,
+    compiler: str | None = None,
+    on_part: OnPart = lambda _: None,
 ) -> list[JobResult]:
     """Run N sequences of quantized frames x [N, T, ...] through the bundle's C, each from its initial state.
 
     Raises StepcellError for an unknown backend, a missing tool, or a target without that backend.
     """
+    check_backends([backend])
     jobs = [Job((lane(bundle, frames[:steps]),)) for frames, steps in zip(x, lengths, strict=True)]
+    results: list[JobResult] = []
     with tempfile.TemporaryDirectory(prefix="stepcell-") as folder:
-        return _runner(backend, bundle, Path(folder), compiler)(jobs)
+        runner = _runner(backend, bundle, Path(folder), compiler)
+        for part in _parts(jobs):
+            results += runner(part)
+            on_part(len(results) / len(jobs))
+    return results
+
+
+def _parts(jobs: list[Job]) -> Iterator[list[Job]]:
+    """The jobs in order, in parts of at least STEPS_AT_ONCE steps (the last may be shorter)."""
+    part: list[Job] = []
+    for job in jobs:
+        part.append(job)
+        if sum(of.lanes[0].steps for of in part) >= STEPS_AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def outputs(results: list[JobResult], steps: int) -> IntArray:
+    """What the C answered after every step, [N, steps, O]; zero beyond a sequence's length."""
+    answers = [next(iter(result.outputs.values())) for (result,) in results]
+    stored = np.zeros((len(answers), steps, answers[0].shape[1]), np.int64)
+    for row, answer in zip(stored, answers, strict=True):
+        row[: len(answer)] = answer
+    return stored
 
 
 def _runner(
@@ -34,8 +78,6 @@ def _runner(
     if backend == "host":
         library = build_host([bundle], folder, compiler)
         return lambda jobs: run_host(library, jobs)
-    if backend not in BACKENDS:
-        raise StepcellError(f"backend '{backend}' is unknown.", f"choose from {', '.join(BACKENDS)}.")
     core, board = resolve_target(bundle.target)
     if board is None:
         raise StepcellError(

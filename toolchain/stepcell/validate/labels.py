@@ -11,7 +11,7 @@ Labels = NDArray[np.int64]
 
 
 def labels(outputs: FloatArray, threshold: float) -> Labels:
-    """[..., O] -> [...]: the largest of several outputs (the first of equals), or whether one exceeds `threshold`."""
+    """[..., O] -> [...]: the largest output (first of equals); a single one is held against `threshold`."""
     if outputs.shape[-1] == 1:
         return (outputs[..., 0] > threshold).astype(np.int64)
     return np.asarray(outputs.argmax(axis=-1), np.int64)

@@ -10,9 +10,9 @@ import numpy as np
 
 from stepcell.build import Bundle, load_bundle
 from stepcell.errors import StepcellError
-from stepcell.importers.onnx import import_onnx
-from stepcell.ir.files import load_qmodel, source_from_json
-from stepcell.ir.model import FloatArray, Source
+from stepcell.importers.onnx.load import read_model
+from stepcell.ir.files import load_model, load_qmodel, source_from_json
+from stepcell.ir.model import FloatArray, Model, Source, SourceTensor
 from stepcell.ir.ops import Value
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.ir.sequences import Sequences
@@ -22,13 +22,24 @@ from stepcell.reference.integer_model import IntegerRun, run_integer
 from stepcell.reference.integer_ops import quantize_input
 from stepcell.reference.integer_session import run_integer_in_onnx_runtime
 from stepcell.reference.onnx_runtime import run_source
-from stepcell.validate.backends import mismatches, run_backend, session_mismatches, values_compared
+from stepcell.validate.backends import (
+    check_backends,
+    mismatches,
+    outputs,
+    run_backend,
+    session_mismatches,
+    values_compared,
+)
 from stepcell.validate.labels import accuracy, agreement, labels, valid_steps
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What `validate --json` prints. Accuracies are 0-1 of sequences or steps (`accuracy_unit`), None without labels."""
+    """What `validate --json` prints.
+
+    Accuracies are 0-1 of sequences or steps (`accuracy_unit`), None without labels; those of `accuracy_c`
+    are judged by what the C itself answered on each backend.
+    """
 
     float_vs_ort_max_abs: float
     integer_vs_ort_mismatches: int
@@ -38,6 +49,7 @@ class Validation:
     accuracy_source: float | None
     accuracy_float: float | None
     accuracy_integer: float | None
+    accuracy_c: dict[str, float | None]
     label_agreement: float
     max_abs_error: float
     cell_saturations: dict[str, int]
@@ -52,11 +64,16 @@ class Validation:
         return asdict(self)
 
 
+OnStage = Callable[[str, float], None]
+"""Hears what is being run, and how much of that is done (0-1)."""
+
+
 @dataclass(frozen=True, eq=False)
 class BundleFiles:
     """What a bundle folder holds beside its C."""
 
     bundle: Bundle
+    model: Model
     qmodel: QModel
     source: Source
     folder: Path
@@ -74,12 +91,14 @@ class BundleFiles:
 def open_bundle(folder: Path) -> BundleFiles:
     """Raises StepcellError where `folder` is no complete bundle."""
     bundle = load_bundle(folder)
+    floats, integers = folder / "onnx" / "float.npz", folder / "onnx" / "integer.npz"
     try:
-        content = (folder / "onnx" / "integer.npz").read_bytes()
+        contents = floats.read_bytes(), integers.read_bytes()
         source = source_from_json(json.loads((folder / "manifest.json").read_text())["source"])
     except (OSError, KeyError, TypeError) as error:
         raise StepcellError(f"{folder} is not a complete bundle: {error}.", "compile it again.") from error
-    return BundleFiles(bundle, load_qmodel(content, str(folder / "onnx" / "integer.npz")), source, folder)
+    model, qmodel = load_model(contents[0], str(floats)), load_qmodel(contents[1], str(integers))
+    return BundleFiles(bundle, model, qmodel, source, folder)
 
 
 def validate(
@@ -87,70 +106,94 @@ def validate(
     data: Sequences,
     backends: tuple[str, ...] = ("host",),
     threshold: float = 0.5,
-    on_stage: Callable[[str], None] = lambda stage: None,
+    on_stage: OnStage = lambda *_: None,
 ) -> Validation:
     """Compare every link of the chain over `data`; `on_stage` hears what is being run.
 
     Raises StepcellError for data that does not fit the model, a missing tool, or an unknown backend.
     """
+    check_backends(backends)
     files = open_bundle(folder)
     q = files.qmodel
-    on_stage("source in ONNX Runtime")
-    source = _only(run_source(files.onnx("source"), files.source, data.x, data.lengths), data)
-    on_stage("compressed float model")
+    on_stage("source in ONNX Runtime", 0.0)
+    source = _only(run_source(files.onnx("source"), files.source, data.x, data.lengths), files, data)
+    on_stage("compressed float model", 0.0)
     floats, float_error = _run_float(files, data)
-    on_stage("integer reference")
+    on_stage("integer reference", 0.0)
     x = quantize_input(data.x, q.input.scale, q.input.bits)
     reference = run_integer(q, x, data.lengths)
-    integers = _dequantized(q, reference)
-    on_stage("integer model in ONNX Runtime")
-    session = run_integer_in_onnx_runtime(files.onnx("integer"), x, data.lengths)
-    chips: dict[str, int] = {}
-    for backend in backends:
-        on_stage(f"C on {backend}")
-        chips[backend] = mismatches(
-            files.bundle, run_backend(backend, files.bundle, x, data.lengths), reference, data.lengths
-        )
-    decided = labels(source, threshold)
+    integers = _real_outputs(q, reference.outputs, data.lengths)
+    on_stage("integer model in ONNX Runtime", 0.0)
+    session = run_integer_in_onnx_runtime(read_model(files.onnx("integer"))[0], x, data.lengths)
+    chips = {backend: _run_c(backend, files, x, data, reference, on_stage) for backend in backends}
     return Validation(
         float_vs_ort_max_abs=float_error,
         integer_vs_ort_mismatches=session_mismatches(*session, reference, data.lengths),
-        c_vs_integer_mismatches=chips,
+        c_vs_integer_mismatches={backend: wrong for backend, (wrong, _) in chips.items()},
         values_compared=values_compared(reference, data.lengths),
         accuracy_unit="sequence" if q.output_is_finished else "step",
         accuracy_source=accuracy(source, data, threshold),
         accuracy_float=accuracy(floats, data, threshold),
         accuracy_integer=accuracy(integers, data, threshold),
-        label_agreement=agreement(labels(integers, threshold), decided, data),
+        accuracy_c={backend: accuracy(real, data, threshold) for backend, (_, real) in chips.items()},
+        label_agreement=agreement(labels(integers, threshold), labels(source, threshold), data),
         max_abs_error=_largest(np.abs(integers - source), data),
         cell_saturations=reference.saturations,
     )
 
 
+def _run_c(
+    backend: str, files: BundleFiles, x: IntArray, data: Sequences, reference: IntegerRun, on_stage: OnStage
+) -> tuple[int, FloatArray]:
+    """(values that differ from the reference, the C's own outputs as real numbers)."""
+    stage = f"C on {backend}"
+    on_stage(stage, 0.0)
+    results = run_backend(backend, files.bundle, x, data.lengths, on_part=lambda part: on_stage(stage, part))
+    stored = outputs(results, x.shape[1]).reshape(reference.outputs.shape)
+    wrong = mismatches(files.bundle, results, reference, data.lengths)
+    return wrong, _real_outputs(files.qmodel, stored, data.lengths)
+
+
 def _run_float(files: BundleFiles, data: Sequences) -> tuple[FloatArray, float]:
-    """The compressed model's outputs, and how far ONNX Runtime's run of its export is from the interpreter's."""
-    path = files.onnx("float")
-    model = import_onnx(path)
-    assert model.source is not None
-    exported = _only(run_source(path, model.source, data.x, data.lengths), data)
-    run = run_float(model, np.asarray(data.x, np.float64), data.lengths)
-    interpreted = _only(run.outputs(model.main), data)
-    return exported, _largest(np.abs(exported - interpreted), data)
+    """The compressed model's outputs in ONNX Runtime, and how far those are from the interpreter's."""
+    run = run_float(files.model, np.asarray(data.x, np.float64), data.lengths)
+    interpreted = run.outputs(files.model.main)
+    layout = _exported_layout(files, {name: array.ndim for name, array in interpreted.items()})
+    exported = run_source(files.onnx("float"), layout, data.x, data.lengths)
+    found, wanted = _only(exported, files, data), _only(interpreted, files, data)
+    return found, _largest(np.abs(found - wanted), data)
 
 
-def _dequantized(q: QModel, run: IntegerRun) -> FloatArray:
-    """The outputs as real numbers, [N, O] or [N, T, O]; a softmax that is left to the caller is applied."""
-    stored: IntArray = run.last_outputs() if q.output_is_finished else run.outputs
+def _exported_layout(files: BundleFiles, axes_of_outputs: dict[str, int]) -> Source:
+    """How `export_float` lays its tensors out: batch and time come first, and are free."""
+    lead = ("batch",) if files.qmodel.output_is_finished else ("batch", "time")
+    inputs = [
+        SourceTensor(x.name, ("batch", "time", *["inner"] * len(x.shape)), (None, None, *x.shape))
+        for x in files.model.main.inputs
+    ]
+    outputs = [
+        SourceTensor(name, (*lead, *["inner"] * (axes - len(lead))), (None,) * axes)
+        for name, axes in axes_of_outputs.items()
+    ]
+    return Source("float.onnx", "", "onnx", tuple(inputs), tuple(outputs))
+
+
+def _real_outputs(q: QModel, stored: IntArray, lengths: IntArray) -> FloatArray:
+    """Integer outputs of every step [N, T, ...] as real numbers, [N, O] or [N, T, O].
+
+    A softmax that is left to the caller is applied.
+    """
+    if q.output_is_finished:
+        stored = stored[np.arange(len(stored)), lengths - 1]
     real = stored.astype(np.float64) * q.output.scale
     real = softmax(real) if q.left_to_caller == "softmax" else real
     return real.reshape(*real.shape[: 1 if q.output_is_finished else 2], -1)
 
 
-def _only(outputs: dict[str, FloatArray], data: Sequences) -> FloatArray:
+def _only(found: dict[str, FloatArray], files: BundleFiles, data: Sequences) -> FloatArray:
     """The single output, its inner axes flattened: [N, O] or [N, T, O]."""
-    (array,) = outputs.values()
-    steps = array.ndim > 1 and array.shape[:2] == data.x.shape[:2] and array.ndim > 2
-    return array.reshape(*array.shape[: 2 if steps else 1], -1)
+    (array,) = found.values()
+    return array.reshape(*data.x.shape[: 1 if files.qmodel.output_is_finished else 2], -1)
 
 
 def _largest(errors: FloatArray, data: Sequences) -> float:

@@ -1,0 +1,65 @@
+"""What a header promises of a step: its stack is a bound, its instructions are close to the exact count."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from random_bundles import M4, Case, make_case
+from stepcell.build import build_firmware
+from stepcell.ir.qmodel import QGru, QLstm, QRnn
+from stepcell.lower.estimate import estimate
+from stepcell.lower.plan import Estimate
+from stepcell.run import Job, Kind, lane, profile_step, run_unicorn, worst_stack
+from stepcell.target import load_board, load_core
+from tools import require_tool
+
+BOARD = load_board("mps2-an386")
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Other models than those that the costs were measured on."""
+    make = partial(make_case, tmp_path_factory.mktemp("bundles"), max_units=64)
+    return [make(seed) for seed in range(5000, 5080)]
+
+
+def promised(case: Case) -> Estimate:
+    assert case.plan.estimate is not None
+    return case.plan.estimate
+
+
+@pytest.mark.parametrize("compiler", ["arm-gcc", "zig"])
+def test_no_step_uses_more_stack_than_its_header_says(
+    tmp_path: Path, cases: list[Case], compiler: str
+) -> None:
+    require_tool(compiler, "unicorn", "elftools")
+    some = cases[:40]
+    elf = build_firmware([case.bundle for case in some], BOARD, tmp_path, compiler)
+    jobs = [Job((lane(case.bundle, case.x[0]),), Kind.STACK) for case in some]
+    used = [worst_stack([result]) for result in run_unicorn(elf, M4, jobs)]
+    bounds = [promised(case).stack_bytes for case in some]
+    over = {c.bundle.name: (u, b) for c, u, b in zip(some, used, bounds, strict=True) if u > b}
+    assert over == {}
+    print(f"{compiler}: the least reserve is {min(np.subtract(bounds, used))} bytes")
+    assert np.mean(np.divide(bounds, used)) < 1.3  # a bound, but no idle one
+
+
+def test_the_estimate_is_within_5_percent_of_the_exact_count(tmp_path: Path, cases: list[Case]) -> None:
+    require_tool("arm-gcc", "unicorn", "elftools", "capstone")
+    large = [case for case in cases if all(op.h_next.size >= 16 for op in recurrent(case))]
+    assert len(large) >= 8
+    elf = build_firmware([case.bundle for case in large], BOARD, tmp_path, "arm-gcc")
+    exact = [profile_step(elf, case.bundle, BOARD, steps=1).instructions for case in large]
+    errors = {c.bundle.name: promised(c).instructions / e - 1 for c, e in zip(large, exact, strict=True)}
+    print(f"{len(errors)} models, error at most {max(map(abs, errors.values())):.2%}")
+    assert max(map(abs, errors.values())) < 0.05, errors
+
+
+def recurrent(case: Case) -> list[QLstm | QGru | QRnn]:
+    return [op for op in case.qmodel.ops if isinstance(op, QLstm | QGru | QRnn)]
+
+
+def test_a_core_that_was_not_measured_has_no_estimate(cases: list[Case]) -> None:
+    assert estimate(load_core("host"), (cases[0].plan.step,)) is None
