@@ -156,8 +156,11 @@ def test_accuracy_c_is_judged_by_what_the_c_answers(tmp_path: Path) -> None:
 def test_dump_ir_writes_the_model_after_each_pass(tmp_path: Path) -> None:
     model, data = small_files(tmp_path)
     compiled(model, data, "--dump-ir", str(tmp_path / "ir"), "--density", "0.5")
-    assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == ["01_import.txt", "02_prune.txt"]
-    assert "gru" in (tmp_path / "ir" / "01_import.txt").read_text().lower()
+    texts = {path.name: path.read_text() for path in (tmp_path / "ir").iterdir()}
+    assert sorted(texts) == ["01_import.txt", "02_prune.txt", "03_quantize.txt"]
+    assert all("gru" in text for text in texts.values())
+    assert "density 0.5" in texts["02_prune.txt"]
+    assert "int8[" in texts["03_quantize.txt"]
 
 
 def test_compile_prints_its_choices_or_the_manifest(tmp_path: Path) -> None:

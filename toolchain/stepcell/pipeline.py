@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from stepcell.compress import prune
 from stepcell.emit import emit
+from stepcell.emit.banner import banner
 from stepcell.emit.output import check_name, check_output, unwritable
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
@@ -18,6 +19,7 @@ from stepcell.importers.onnx.load import parse, read_model
 from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
 from stepcell.ir.files import dump_model, dump_qmodel, source_to_json
 from stepcell.ir.model import Source
+from stepcell.ir.qtext import qmodel_to_text
 from stepcell.ir.sequences import Sequences, load_sequences
 from stepcell.lower import lower
 from stepcell.lower.fit import check_fit
@@ -94,8 +96,10 @@ def compile_model(
         _dump(options, "02_prune", to_text(model))
     on_stage("quantize")
     qmodel = quantize(model, calibration, options.activations, options.percentile)
+    _dump(options, "03_quantize", qmodel_to_text(qmodel))
     on_stage("lower")
-    plan = lower(qmodel, core, _banner(original, options, model))
+    about = banner(original.source, model, options.target, options.activations, options.command)
+    plan = lower(qmodel, core, about)
     if board is not None:
         check_fit(plan, board)
     on_stage("emit")
@@ -138,24 +142,6 @@ def _with_external_data(path: Path) -> bytes:
         return content
     whole: bytes = read_model(path)[0].SerializeToString(deterministic=True)
     return whole
-
-
-def _banner(original: Original, options: Options, model: Model) -> tuple[str, ...]:
-    source = original.source
-    pruned = ", ".join(f"{name} {mask.keep.mean():.2f} in {mask.block}" for name, mask in model.masks.items())
-    lines = [
-        f"Source: {source.file}, sha256 {source.sha256}.",
-        f"Target: {options.target}. Weights int8, activations {options.activations}.",
-        f"Densities: {pruned}." if pruned else "Nothing is pruned.",
-    ]
-    if options.command:
-        lines.append(f"Made by: {options.command}")
-    return tuple(_inside_a_comment(line) for line in lines)
-
-
-def _inside_a_comment(line: str) -> str:
-    """File names may hold anything, also what would begin or end a C comment, or a line."""
-    return " ".join(line.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").split())
 
 
 def _dump(options: Options, name: str, text: str) -> None:
