@@ -206,7 +206,7 @@ def main() -> None:
     console.print(cost_table(result))
     sparse = folder.relative_to(REPOSITORY) / "sparse"
     console.print(f"\nThe C is in {sparse}; {result.seconds:.0f} s in all. To call it:\n", highlight=False)
-    console.print((REPOSITORY / "examples" / "host" / "usage.txt").read_text(), highlight=False, markup=False)
+    print((REPOSITORY / "examples" / "host" / "usage.txt").read_text())
 
 
 if __name__ == "__main__":
