@@ -62,15 +62,21 @@ def run_compiler(arguments: Sequence[str], folder: Path) -> None:
 def _compile(tool: Tool, compiler: Sequence[str], flags: Sequence[str], unit: Unit, out_dir: Path) -> Path:
     target = out_dir / unit.object_name
     cached = cache_dir() / "objects" / f"{_key(tool, flags, unit)}.o"
-    if not cached.exists():
+    try:
+        shutil.copyfile(cached, target)
+    except FileNotFoundError:  # not compiled yet, or just forgotten by another process
         includes = [f"-I{folder}" for folder in unit.includes]
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
-            fresh = Path(scratch) / "unit.o"
-            run_compiler([*compiler, *flags, *includes, "-c", unit.source, "-o", str(fresh)], unit.folder)
-            fresh.replace(cached)
-    shutil.copyfile(cached, target)
+        run_compiler([*compiler, *flags, *includes, "-c", unit.source, "-o", str(target)], unit.folder)
+        _remember(target, cached)
     return target
+
+
+def _remember(compiled: Path, cached: Path) -> None:
+    """Copy an object into the cache, where it appears whole or not at all."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
+        shutil.copyfile(compiled, Path(scratch) / "unit.o")
+        (Path(scratch) / "unit.o").replace(cached)
 
 
 def _key(tool: Tool, flags: Sequence[str], unit: Unit) -> str:
@@ -90,6 +96,14 @@ def _trim_cache() -> None:
     objects = list((cache_dir() / "objects").glob("*.o"))
     if len(objects) <= _CACHE_MAX_OBJECTS:
         return
-    objects.sort(key=lambda path: path.stat().st_mtime)
+    objects.sort(key=_last_written)
     for path in objects[: len(objects) // 2]:
         path.unlink(missing_ok=True)
+
+
+def _last_written(path: Path) -> float:
+    """Seconds since the epoch; 0 if another process has removed the file."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -37,7 +37,7 @@ def lstm(op: Lstm, weights: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[T
     gate, candidate, output = op.gates
     i, o, f = _apply(gate, i), _apply(gate, o), _apply(gate, f)
     c_next = (1.0 - i if op.input_forget else f) * c + i * _apply(candidate, cell)
-    return o * _apply(output, _clip(c_next, op.clip)), c_next
+    return o * _apply(output, c_next), c_next  # ONNX Runtime clips the gates, not the cell
 
 
 def gru(op: Gru, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
