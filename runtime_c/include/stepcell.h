@@ -1,8 +1,9 @@
 /* stepcell runtime: integer recurrent layers with dense and block-sparse weights.
  * SPDX-License-Identifier: Apache-2.0
  *
- * No heap, no mutable globals, no libc. Every function here is pure but for the arrays it is given,
- * and takes the same number of instructions whatever the data. docs/numerics.md is the arithmetic.
+ * No heap, no mutable globals, no libc but the memset or memcpy that a compiler may put in itself. Every
+ * function here is pure but for the arrays it is given, and takes the same number of instructions whatever
+ * the data. docs/numerics.md is the arithmetic.
  *
  * A matrix is stored in row groups of four: one uint32_t holds one column of four rows, the lowest
  * byte being the first row. Rows are padded with zeros to whole groups.

@@ -34,7 +34,7 @@ def quantize_gru(context: Context, op: Gru) -> QGru:
 def quantize_rnn(context: Context, op: Rnn) -> QRnn:
     """A relu state is unbounded: its scale is what calibration asks for, and its matrix reads all 16 bits.
 
-    (On FSDD that leaves a third of the error and of the flipped labels: docs/numerics.md.)
+    (On FSDD that leaves a third of the error and of the flipped labels: docs/numerics-measured.md.)
     """
     relu = op.gate == RELU
     scale = context.values[op.h].scale
