@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from random_bundles import preferring
 from random_models import random_qmodel
-from stepcell.build import build_firmware, find_tool, load_bundle
+from stepcell.build import Bundle, build_firmware, find_tool, load_bundle
 from stepcell.build.firmware import FIRMWARE_COMPILERS
 from stepcell.build.flags import command, firmware_flags
 from stepcell.emit import emit
@@ -87,8 +87,8 @@ def _count(core: Core, folder: Path) -> list[Row]:
     return rows
 
 
-def _rows(plan: Plan, elf: Path, board: Board, bundle: object) -> list[Row]:
-    profile = profile_step(elf, bundle, board, "unicorn", 1)  # type: ignore[arg-type]
+def _rows(plan: Plan, elf: Path, board: Board, bundle: Bundle) -> list[Row]:
+    profile = profile_step(elf, bundle, board, "unicorn", 1)
     *layers, glue = profile.layers
     rows = [(call.work, layer.instructions) for call, layer in zip(plan.calls, layers, strict=True)]
     functions = 1 if plan.read is None else 2
