@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from stepcell.errors import StepcellError
 from stepcell.importers.onnx import import_onnx
 from stepcell.ir import recurrent_ops, verify_lowerable
 from stepcell.reference.float_model import run_float
+from stepcell.reference.onnx_runtime import run_source
 
 
 def imports_and_computes_the_same(module: Network, content: bytes, example: torch.Tensor) -> None:
@@ -56,3 +58,21 @@ def test_a_layer_that_dynamo_unrolled_is_refused_with_the_way_out(tmp_path: Path
     with pytest.raises(StepcellError, match="nothing recurs") as refused:
         import_onnx(tmp_path / "net.onnx")
     assert "dynamo=False" in refused.value.hint
+
+
+def test_a_file_that_states_the_traced_steps_of_a_free_time_imports(tmp_path: Path) -> None:
+    """PyTorch's newer exporter states the traced shapes of outputs whose time is free."""
+    example = torch.randn(1, 20, INPUTS)
+    module = Network("gru", "every")
+    content = exported(module, example, dynamo=False, free=True)
+    stated = onnx.load_from_string(content)
+    steps = stated.graph.output[0].type.tensor_type.shape.dim[1]
+    steps.Clear()
+    steps.dim_value = 20
+    (tmp_path / "net.onnx").write_bytes(stated.SerializeToString())
+    model = import_onnx(tmp_path / "net.onnx")
+    assert model.source is not None
+    shorter = torch.randn(1, 5, INPUTS)
+    (found,) = run_source(tmp_path / "net.onnx", model.source, shorter.numpy()).values()
+    with torch.no_grad():
+        assert np.allclose(found, module.eval()(shorter).numpy(), atol=1e-5)

@@ -77,11 +77,11 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle's manifest.
 
-    Raises StepcellError where there is no manifest or a key of it is missing or wrong.
+    Raises StepcellError where there is no manifest, a key of it is missing or wrong, or a C file is.
     """
     path = folder / "manifest.json"
     try:
-        return _bundle(folder, json.loads(path.read_text(encoding="utf-8")))
+        bundle = _bundle(folder, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise StepcellError(
             f"{folder} has no manifest.json.", "Name a folder that `stepcell compile` wrote."
@@ -91,6 +91,10 @@ def load_bundle(folder: Path) -> Bundle:
             f"{path} is not a manifest that this version reads: {type(error).__name__} {error}.",
             "Compile the model again.",
         ) from error
+    missing = [source for source in bundle.sources if not (folder / source).is_file()]
+    if missing:
+        raise StepcellError(f"{folder} lacks {', '.join(missing)}.", "Compile the model again.")
+    return bundle
 
 
 def _bundle(folder: Path, data: dict[str, Any]) -> Bundle:

@@ -62,13 +62,20 @@ def run_compiler(arguments: Sequence[str], folder: Path) -> None:
 def _compile(tool: Tool, compiler: Sequence[str], flags: Sequence[str], unit: Unit, out_dir: Path) -> Path:
     target = out_dir / unit.object_name
     cached = cache_dir() / "objects" / f"{_key(tool, flags, unit)}.o"
-    try:
-        shutil.copyfile(cached, target)
-    except FileNotFoundError:  # not compiled yet, or just forgotten by another process
+    if not _recalled(cached, target):
         includes = [f"-I{folder}" for folder in unit.includes]
         run_compiler([*compiler, *flags, *includes, "-c", unit.source, "-o", str(target)], unit.folder)
         _remember(target, cached)
     return target
+
+
+def _recalled(cached: Path, target: Path) -> bool:
+    """Whether the object was in the cache, which another process may be trimming."""
+    try:
+        shutil.copyfile(cached, target)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _remember(compiled: Path, cached: Path) -> None:

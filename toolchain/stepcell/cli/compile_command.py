@@ -45,7 +45,8 @@ STAGES = 5
     type=Number(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Fraction of the recurrent weights to keep; pruned once, by magnitude, without retraining.",
+    help="Fraction of the recurrent layers' weights to keep, input matrices included; pruned once, by "
+    "magnitude, without retraining, which costs accuracy: see the README for pruning with retraining.",
 )
 @click.option(
     "--block",

@@ -41,7 +41,7 @@ def emit(plan: Plan, folder: Path, more_files: Mapping[str, bytes], facts: Mappi
         built = Path(temporary) / "bundle"
         _write(built, plan, more_files, facts)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(Path(temporary) / "old")
         built.rename(folder)
     return folder
 

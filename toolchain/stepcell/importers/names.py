@@ -11,6 +11,10 @@ _RESERVED = frozenset([
     "extern", "false", "float", "for", "goto", "if", "inline", "int", "long", "main", "register", "restrict",
     "return", "short", "signed", "sizeof", "static", "struct", "switch", "true", "typedef", "union",
     "unsigned", "void", "volatile", "while",
+    "and", "asm", "catch", "class", "delete", "explicit", "export", "friend", "mutable", "namespace", "new",
+    "not", "operator", "or", "private", "protected", "public", "template", "this", "throw", "try", "typeid",
+    "typename", "using", "virtual", "xor",
+    "EOF", "NULL",
 ])
 # fmt: on
 

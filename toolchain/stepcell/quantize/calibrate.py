@@ -51,6 +51,11 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> Range
             )
         peak[name] = float(both.max(initial=0.0))
         typical[name] = peak[name] if percentile >= 100.0 else float(np.percentile(both, percentile))
+    (value,) = model.main.inputs
+    if peak[value.name] == 0.0:
+        raise StepcellError(
+            f"{model.name}: the calibration data is nothing but zeros.", "give real inputs: x [N, T, ...]."
+        )
     return Ranges(peak, typical)
 
 

@@ -12,8 +12,9 @@ INT8_BOUND, INT16_BOUND = 128, 32768
 BIAS_LIMIT = 1 << 18
 """Largest |bias| in accumulator units, for an int8 input; a floor under the scale of a row. A bias of 16, the
 end of a pre-activation's range, is then rounded by at most 1/16 of a pre-activation's unit, and a dead row
-costs the rows that share its shift two bits. Measured (docs/numerics-measured.md): with SMALLEST_SCALE, limits
-from 2^14 to 2^22 all cost nothing; without it 2^18 costs int8 2 % at most, 2^20 40 %, 2^22 four times the error.
+costs the rows that share its shift two bits. Measured (docs/numerics-measured.md): with SMALLEST_SCALE,
+limits from 2^14 to 2^22 all cost nothing; without it 2^18 costs int8 2 % at most, 2^20 40 %, 2^22 four times
+the error.
 """
 SMALLEST_SCALE = 16
 """One shift and one multiplier format serve all rows of a layer: the bias of a (nearly) dead row, in units

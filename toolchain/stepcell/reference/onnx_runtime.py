@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 
 from stepcell.errors import StepcellError
@@ -41,6 +42,26 @@ def open_session(file: str, model: bytes | Path | str) -> ort.InferenceSession:
         ) from error
 
 
+def _without_stated_shapes(file: str, model: bytes | Path | str) -> bytes:
+    """The file without the shapes that it states beyond its inputs'.
+
+    PyTorch's newer exporter states the traced number of steps there even where time is free, and ONNX
+    Runtime's optimizer believes it.
+    """
+    try:
+        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(str(model))
+    except Exception as error:  # onnx and protobuf raise many types
+        where = file if isinstance(model, bytes) else str(model)
+        raise StepcellError(
+            f"{where}: ONNX does not read it: {first_line(error)}", "check the file with onnx.checker."
+        ) from error
+    del proto.graph.value_info[:]
+    for output in proto.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    content: bytes = proto.SerializeToString()
+    return content
+
+
 def run_source(
     path_or_bytes: bytes | Path | str,
     source: Source,
@@ -55,7 +76,7 @@ def run_source(
 
     Raises StepcellError for lengths that the file cannot run, or if ONNX Runtime fails.
     """
-    session = open_session(source.file, path_or_bytes)
+    session = open_session(source.file, _without_stated_shapes(source.file, path_or_bytes))
     inputs = {found.name: found for found in session.get_inputs()}
     types = {name: _TYPES[found.type] for name, found in inputs.items()}
     shapes = {name: _sizes(found) for name, found in inputs.items()}

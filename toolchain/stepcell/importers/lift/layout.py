@@ -70,7 +70,11 @@ def complete(wanted: list[int], total: int) -> tuple[int, ...]:
     """A reshape's target with its -1 filled in."""
     rest = prod(size for size in wanted if size != -1)
     if wanted.count(-1) > 1 or rest <= 0 or total % rest or (-1 not in wanted and rest != total):
-        raise Unsupported(f"reshapes {total} elements to {wanted}", "check the file.")
+        raise Unsupported(
+            f"reshapes {total} elements to {wanted}",
+            "if the exporter fixed the number of steps there, export with dynamo=False, or give that number "
+            "as --shape x=...",
+        )
     return tuple(total // rest if size == -1 else size for size in wanted)
 
 
