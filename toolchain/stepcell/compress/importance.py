@@ -12,8 +12,3 @@ Criterion = Callable[[FloatArray], FloatArray]
 def magnitude(weights: FloatArray) -> FloatArray:
     """|w|."""
     return np.abs(weights)
-
-
-def energy(weights: FloatArray) -> FloatArray:
-    """w^2, what pruning takes from the matrix's Frobenius norm."""
-    return np.square(weights)
