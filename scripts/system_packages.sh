@@ -8,6 +8,10 @@ packages=(
     clang libclang-rt-dev                           # a third one, and its sanitizers
     gcc-arm-none-eabi libnewlib-arm-none-eabi       # the vendor-neutral Cortex-M compiler; string.h
     qemu-system-arm                                 # the second emulator
+    gcc-riscv64-unknown-elf qemu-system-misc        # the compiler and the emulator of RISC-V
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross     # the compiler of 64-bit Arm under Linux; its stdint.h
+    qemu-user                                       # runs Linux programs of other processors
+    gcc-avr avr-libc simavr                         # the compiler, the headers and the emulator of AVR
     cppcheck                                        # static analysis of the runtime
     python3-venv                                    # fresh environments for the wheel test
 )

@@ -1,5 +1,6 @@
 /* Reset and faults, in assembly: compilers use the FPU in any C function, so it is enabled first.
  */
+#include "machine.h"
 #include "semihosting.h"
 
 __asm__(".syntax unified\n"
@@ -48,7 +49,6 @@ __asm__(".syntax unified\n"
         "    .pool\n"
         ".size Reset_Handler, . - Reset_Handler\n");
 
-/* The stacked frame holds r0-r3, r12, lr, pc and the status register. */
 __asm__(".syntax unified\n"
         ".section .text.Fault_Handler, \"ax\", %progbits\n"
         ".global Fault_Handler\n"
@@ -57,5 +57,5 @@ __asm__(".syntax unified\n"
         "Fault_Handler:\n"
         "    mrs r0, msp\n"
         "    mrs r1, ipsr\n"
-        "    bl semihosting_fault\n"
+        "    bl report_fault\n"
         ".size Fault_Handler, . - Fault_Handler\n");

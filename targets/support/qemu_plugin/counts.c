@@ -9,6 +9,10 @@
  * - I <site> <address> <executions>;
  * - E <site of from> <from> <to> <times>, of every block after another.
  *
+ * With step=ADDRESS,init=ADDRESS,count=START-END in place of watch, FILE has a line for every step:
+ *
+ * - T <instructions in the counted ranges from the one at `step` on, until the next or the one at `init`>.
+ *
  * QEMU's sizes of instructions are not used: at the end of a page they cover bytes of the next one.
  * No distribution packages qemu-plugin.h, so the part of the public interface in use is declared.
  */
@@ -39,6 +43,7 @@ int qemu_plugin_version = QEMU_PLUGIN_INTERFACE;
 #define MAX_RANGES 8
 #define MAX_SITES 4096
 #define NO_SITE 0
+#define STEPS_AT_ONCE 4096
 
 typedef struct {
     char kind; /* 'I': at address a; 'E': from a to b; 0: free */
@@ -59,6 +64,11 @@ static range watched[MAX_RANGES];
 static size_t watched_count;
 static uint64_t sites[MAX_SITES][2];
 static size_t site_count;
+
+static uint64_t step_start, init_start; /* 0: sites are told apart, not steps */
+static uint64_t *steps;
+static size_t step_count;
+static int in_step;
 
 static uint64_t site = NO_SITE;
 static int last_exists;
@@ -146,9 +156,51 @@ static void on_instruction(unsigned cpu, void *data)
     last_exists = 1;
 }
 
+static void add_step(void)
+{
+    if (step_count % STEPS_AT_ONCE == 0) {
+        steps = realloc(steps, (step_count + STEPS_AT_ONCE) * sizeof *steps);
+        if (steps == NULL) {
+            fail("out of memory");
+        }
+    }
+    steps[step_count++] = 0;
+}
+
+/* Of instructions in the counted ranges only. */
+static void on_counted(unsigned cpu, void *data)
+{
+    uint64_t pc = (uint64_t)(uintptr_t)data;
+    (void)cpu;
+    if (pc == step_start) {
+        add_step();
+    }
+    if (pc == step_start || pc == init_start) {
+        in_step = pc == step_start;
+    }
+    if (in_step) {
+        steps[step_count - 1]++;
+    }
+}
+
+static void count_block(struct qemu_plugin_tb *tb)
+{
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        uint64_t pc = qemu_plugin_insn_vaddr(insn);
+        if (is_watched(pc)) {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, on_counted, 0, (void *)(uintptr_t)pc);
+        }
+    }
+}
+
 static void on_block(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     (void)id;
+    if (step_start != 0) {
+        count_block(tb);
+        return;
+    }
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
         uint64_t data = qemu_plugin_insn_vaddr(insn) | (i == 0);
@@ -174,6 +226,9 @@ static void write_counts(qemu_plugin_id_t id, void *data)
     if (out == NULL) {
         fail("cannot write the counts");
     }
+    for (size_t i = 0; i < step_count; i++) {
+        (void)fprintf(out, "T %" PRIu64 "\n", steps[i]);
+    }
     for (size_t i = 0; i < site_count; i++) {
         (void)fprintf(out, "S %" PRIx64 " %" PRIx64 "\n", sites[i][0], sites[i][1]);
     }
@@ -183,16 +238,23 @@ static void write_counts(qemu_plugin_id_t id, void *data)
     (void)fclose(out);
 }
 
+/* `watch` and `count` ranges are the same list: a run has one kind or the other. */
 static void parse_argument(char *argument)
 {
-    if (strncmp(argument, "out=", 4) == 0) {
-        out_path = strdup(argument + 4);
-    } else if (strncmp(argument, "watch=", 6) == 0 && watched_count < MAX_RANGES) {
+    char *value = strchr(argument, '=');
+    size_t key = value == NULL ? 0 : (size_t)(value++ - argument);
+    if (key == 3 && strncmp(argument, "out", key) == 0) {
+        out_path = strdup(value);
+    } else if (key == 4 && strncmp(argument, "step", key) == 0) {
+        step_start = strtoull(value, NULL, 16);
+    } else if (key == 4 && strncmp(argument, "init", key) == 0) {
+        init_start = strtoull(value, NULL, 16);
+    } else if (key == 5 && watched_count < MAX_RANGES) {
         char *end;
-        watched[watched_count].start = strtoull(argument + 6, &end, 16);
+        watched[watched_count].start = strtoull(value, &end, 16);
         watched[watched_count++].end = strtoull(end + 1, NULL, 16);
     } else {
-        fail("expected out=FILE,watch=START-END");
+        fail("expected out=FILE,watch=START-END or out=FILE,step=ADDRESS,init=ADDRESS,count=START-END");
     }
 }
 

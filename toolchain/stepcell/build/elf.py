@@ -54,6 +54,10 @@ class Firmware:
         sections = [self.sections[name] for name in names if name in self.sections]
         return any(s.address <= address < s.address + s.size for s in sections)
 
+    def holds(self, address: int) -> bool:
+        """Whether `address` lies in flash that this file fills."""
+        return any(start <= address < start + len(data) for start, data in self.segments)
+
     def read(self, address: int, size: int) -> bytes:
         """Bytes of flash at `address`."""
         for start, data in self.segments:

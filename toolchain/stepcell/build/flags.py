@@ -54,7 +54,7 @@ def core_flags(tool: Tool, core: Core) -> tuple[str, ...]:
     """The flags that choose a core, for compiling and for linking."""
     if tool.name == "zig":
         return ("-target", core.zig_target, f"-mcpu={core.zig_cpu}")
-    return core.arm_gcc_flags
+    return core.gcc_flags
 
 
 def firmware_flags(tool: Tool, core: Core, optimize: str) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def _check_names(bundles: Sequence[Bundle]) -> None:
 def _check_runtimes(bundles: Sequence[Bundle]) -> None:
     seen: dict[str, Path] = {}
     for bundle in bundles:
-        for path in sorted((bundle.folder / RUNTIME_FOLDER).rglob("*.[ch]")):
+        for path in sorted((bundle.folder / RUNTIME_FOLDER).rglob("*.[chS]")):
             name = path.relative_to(bundle.folder).as_posix()
             first = seen.setdefault(name, path)
             if first.read_bytes() != path.read_bytes():
@@ -80,7 +80,8 @@ def _bundle_unit(bundle: Bundle, source: str) -> Unit:
 
 
 def _object_name(source: str, kind: str) -> str:
-    return f"{source.removesuffix('.c').replace('/', '-')}.{kind}.o"
+    stem = source if source.endswith(".S") else source.removesuffix(".c")
+    return f"{stem.replace('/', '-')}.{kind}.o"
 
 
 def _support_unit(folder: Path, name: str) -> Unit:

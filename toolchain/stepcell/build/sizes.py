@@ -29,4 +29,7 @@ def measure_flash(elf: Path) -> FlashUse:
     """Flash of all bundles in the image, exact: the linker script gives them sections of their own."""
     sections = Firmware(elf).sections
     sizes = {name: section.size for name, section in sections.items()}
-    return FlashUse(sizes.get(".model_text", 0), sizes.get(".model_rodata", 0), sizes.get(".library", 0))
+    rodata = sizes.get(".model_rodata", 0) + sizes.get(
+        ".model_constants", 0
+    )  # an AVR copies the latter to RAM
+    return FlashUse(sizes.get(".model_text", 0), rodata, sizes.get(".library", 0))

@@ -20,7 +20,13 @@ _TOOLS = {
     "gcc": ("gcc", "--version", "apt-get install gcc"),
     "clang": ("clang", "--version", "apt-get install clang"),
     "arm-gcc": ("arm-none-eabi-gcc", "--version", "apt-get install gcc-arm-none-eabi"),
+    "riscv-gcc": ("riscv64-unknown-elf-gcc", "--version", "apt-get install gcc-riscv64-unknown-elf"),
     "qemu": ("qemu-system-arm", "--version", "apt-get install qemu-system-arm"),
+    "qemu-riscv": ("qemu-system-riscv32", "--version", "apt-get install qemu-system-misc"),
+    "aarch64-gcc": ("aarch64-linux-gnu-gcc", "--version", "apt-get install gcc-aarch64-linux-gnu"),
+    "avr-gcc": ("avr-gcc", "--version", "apt-get install gcc-avr avr-libc"),
+    "simavr": ("simavr", "--help", "apt-get install simavr"),
+    "qemu-user": ("qemu-aarch64", "--version", "apt-get install qemu-user"),
 }
 
 
@@ -35,7 +41,7 @@ class Tool:
 
 @lru_cache
 def find_tool(name: str) -> Tool:
-    """The installed tool `name` (zig, gcc, clang, arm-gcc or qemu).
+    """The installed tool `name`, one of _TOOLS.
 
     Raises StepcellError with the command that installs it where it is missing.
     """

@@ -17,9 +17,28 @@ class Watch:
         return any(start <= pc < end for start, end in self.ranges)
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What is counted of every step: from its first instruction on, all in address ranges [start, end).
+
+    `init` begins what belongs to no step.
+    """
+
+    step: int
+    init: int
+    ranges: tuple[tuple[int, int], ...]
+
+
 def thumb_bytes(code: bytes) -> int:
     """Bytes of the Thumb instruction that `code` starts with: its first halfword tells."""
     return 4 if code[1] >> 3 in (0x1D, 0x1E, 0x1F) else 2
+
+
+def instruction_bytes(isa: str, code: bytes) -> int:
+    """Bytes of the instruction that `code` starts with."""
+    if isa.startswith("rv32"):
+        return 4 if code[0] & 3 == 3 else 2
+    return 4 if isa == "aarch64" else thumb_bytes(code)
 
 
 @dataclass(frozen=True)

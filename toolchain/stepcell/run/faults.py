@@ -17,8 +17,16 @@ _EXITS = {
     16: "the model wrote past the end of its state or its outputs",
     17: "the results could not be written",
     18: "the depth of the stack could not be measured",
+    19: "the stack grew into the data",
 }
-_EXCEPTIONS = {2: "NMI", 3: "hard fault", 4: "memory fault", 5: "bus fault", 6: "usage fault"}
+_EXCEPTIONS = {
+    2: "NMI",
+    3: "hard fault",
+    4: "memory fault",
+    5: "bus fault",
+    6: "usage fault",
+    7: "secure fault",
+}
 _CFSR_BITS = {
     0: "instruction fetch from forbidden memory",
     1: "access to forbidden memory",
@@ -30,6 +38,15 @@ _CFSR_BITS = {
     19: "the FPU is not enabled",
     24: "unaligned access",
     25: "division by zero",
+}
+_TRAPS = {
+    0: "jump to an unaligned address",
+    1: "instruction fetch from no memory",
+    2: "undefined instruction",
+    4: "unaligned load",
+    5: "load from no memory",
+    6: "unaligned store",
+    7: "store to no memory",
 }
 
 
@@ -53,11 +70,20 @@ def check_exit(code: int, context: str) -> None:
         raise HarnessError(f"{context}: {_EXITS.get(code, f'it ended with code {code}')}.")
 
 
-def fault_from_report(firmware: Firmware, report: bytes) -> FirmwareFault:
-    """The fault in the 16 bytes that the firmware's fault handler wrote (exception, pc, lr, CFSR)."""
-    exception, pc, lr, cfsr = struct.unpack("<4I", report)
+def fault_from_report(firmware: Firmware, isa: str, report: bytes) -> FirmwareFault:
+    """The fault in the 16 bytes that the firmware's fault handler wrote (support/harness/semihosting.h)."""
+    exception, pc, caller, detail = struct.unpack("<4I", report)
+    what = _trap(exception, detail) if isa.startswith("rv32") else _arm_fault(exception, detail)
+    cause = f"{what}, called from {firmware.function_at(caller)}"
+    return FirmwareFault(pc, firmware.function_at(pc), cause)
+
+
+def _arm_fault(exception: int, cfsr: int) -> str:
     reasons = [text for bit, text in _CFSR_BITS.items() if cfsr >> bit & 1]
     kind = _EXCEPTIONS.get(exception, f"exception {exception}")
-    caller = firmware.function_at(lr)
-    cause = f"{kind} ({', '.join(reasons) or 'no further cause given'}), called from {caller}"
-    return FirmwareFault(pc, firmware.function_at(pc), cause)
+    return f"{kind} ({', '.join(reasons) or 'no further cause given'})"
+
+
+def _trap(cause: int, value: int) -> str:
+    """mcause and mtval, which is the address or the instruction."""
+    return f"{_TRAPS.get(cause, f'trap {cause}')} ({value:#x})"

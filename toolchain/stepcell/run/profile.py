@@ -2,23 +2,22 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepcell.build import Bundle, Call, Port
 from stepcell.build.elf import Firmware
-from stepcell.errors import StepcellError
-from stepcell.run.counts import NO_SITE, Counts, Watch
+from stepcell.run.counts import NO_SITE, Counts, Marks, Watch
 from stepcell.run.cycles import CycleEstimate, estimate_cycles
+from stepcell.run.emulators import count, count_each, counting_emulator
 from stepcell.run.jobs import Array, Job, lane
-from stepcell.run.qemu import count_qemu
-from stepcell.run.unicorn_machine import count_unicorn
 from stepcell.target import Board, CycleTable, load_core
 
 GLUE = "glue"
-BACKENDS = ("unicorn", "qemu")
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,17 @@ class Profile:
 
 
 def profile_step(
-    elf: Path, bundle: Bundle, board: Board, backend: str = "unicorn", steps: int = 4
+    elf: Path, bundle: Bundle, board: Board, backend: str | None = None, steps: int = 4
 ) -> Profile:
     """Count the instructions of a step in the firmware `elf`, from runs of `steps` and of twice as many.
 
+    `backend` is an emulator that counts; None takes the board's preferred one.
     Raises StepcellError for an unknown backend or a missing emulator, RuntimeError where the calls are not
     those of the manifest.
     """
     firmware = Firmware(elf)
-    counts = _count_steps(elf, bundle, board, backend, steps, _watch(firmware, bundle))
+    name = counting_emulator(backend, board)
+    counts = _count_steps(elf, bundle, board, name, steps, _watch(firmware, bundle))
     sites = _layers_of_sites(firmware, bundle, counts)
     indices = [*range(len(bundle.calls)), len(bundle.calls)]
     calls = [*bundle.calls, Call(GLUE, f"{bundle.name}_step", 0)]
@@ -83,6 +84,25 @@ def profile_step(
     return Profile(
         tuple(_layer(firmware, call, part, steps, table) for call, part in zip(calls, parts, strict=True))
     )
+
+
+def profile_each_step(
+    elf: Path, bundle: Bundle, board: Board, jobs: Sequence[Job], backend: str | None = None
+) -> NDArray[np.int64]:
+    """The instructions of every step of the jobs, one after the other: what runs in the model's own code.
+
+    Raises StepcellError for an unknown backend or a missing emulator.
+    """
+    firmware = Firmware(elf)
+    address = {symbol.name: symbol.address for symbol in firmware.symbols}
+    sections = (firmware.sections[name] for name in (".model_text", ".library") if name in firmware.sections)
+    ranges = tuple((s.address, s.address + s.size) for s in sections if s.size)
+    marks = Marks(address[f"{bundle.name}_step"], address[f"{bundle.name}_init"], ranges)
+    counts = count_each(counting_emulator(backend, board), elf, board, jobs, marks)
+    steps = sum(lane.steps for job in jobs for lane in job.lanes)
+    if len(counts) != steps:
+        raise RuntimeError(f"{len(counts)} steps of {bundle.name} were counted, but it made {steps}")
+    return np.array(counts, np.int64)
 
 
 def _layer(
@@ -101,22 +121,11 @@ def _layer(
 
 def _count_steps(elf: Path, bundle: Bundle, board: Board, backend: str, steps: int, watch: Watch) -> Counts:
     """Counts of `steps` steps: a run of twice as many, less a run of `steps`, so that the rest cancels."""
-    short = _count(elf, bundle, board, backend, steps, watch)
-    return _count(elf, bundle, board, backend, 2 * steps, watch).minus(short)
+    short = count(backend, elf, board, [random_job(bundle, steps)], watch)
+    return count(backend, elf, board, [random_job(bundle, 2 * steps)], watch).minus(short)
 
 
-def _count(elf: Path, bundle: Bundle, board: Board, backend: str, steps: int, watch: Watch) -> Counts:
-    jobs = [_random_job(bundle, steps)]
-    if backend == "unicorn":
-        return count_unicorn(elf, load_core(board.core), jobs, watch)
-    if backend == "qemu":
-        return count_qemu(elf, board, jobs, watch)
-    raise StepcellError(
-        f"Backend {backend!r} cannot count; allowed are {', '.join(BACKENDS)}.", "Name one of these."
-    )
-
-
-def _random_job(bundle: Bundle, steps: int) -> Job:
+def random_job(bundle: Bundle, steps: int) -> Job:
     """Frames over the whole range of every input; a longer job starts with the frames of a shorter one."""
     random = np.random.default_rng(0)
     rows = [[_random_frame(random, port) for port in bundle.inputs] for _ in range(steps)]

@@ -6,11 +6,11 @@ from typing import Any
 
 from stepcell.build.elf import Firmware
 from stepcell.build.toolchains import device_module
-from stepcell.run.counts import Counts, Watch
+from stepcell.run.counts import Counts, Marks, Watch
 from stepcell.run.faults import FirmwareFault, check_exit
 from stepcell.run.jobs import Job, JobResult
 from stepcell.run.semihosting import Semihosting
-from stepcell.run.unicorn_trace import Trace
+from stepcell.run.unicorn_trace import StepTrace, Trace
 from stepcell.run.wire import pack_jobs, unpack_results
 from stepcell.target import Core
 
@@ -45,6 +45,15 @@ def count_unicorn(elf: Path, core: Core, jobs: Sequence[Job], watch: Watch) -> C
     trace.attach(machine.uc)
     machine.run(elf.name)
     return trace.counts()
+
+
+def count_each_unicorn(elf: Path, core: Core, jobs: Sequence[Job], marks: Marks) -> list[int]:
+    """Run jobs: the instructions of every step, in the order of execution."""
+    machine = _Machine(Firmware(elf), core, pack_jobs(jobs))
+    trace = StepTrace(marks)
+    trace.attach(machine.uc)
+    machine.run(elf.name)
+    return trace.counts
 
 
 class _Machine:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from stepcell.build.toolchains import device_module
-from stepcell.run.counts import NO_SITE, Counts, Watch, thumb_bytes
+from stepcell.run.counts import NO_SITE, Counts, Marks, Watch, thumb_bytes
 
 _Block = tuple[int, int]  # address, bytes
 
@@ -55,6 +55,35 @@ class Trace:
             self._edges[self._last_site, self._last, address] += 1
         self._site = block if watched else self._site
         self._last, self._last_site = block, site
+
+
+class StepTrace:
+    """Counts the instructions of every single step; lean, because it runs over whole data sets."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.counts: list[int] = []
+        self._marks = marks
+        self._in_step = False
+        self._known: dict[_Block, int] = {}
+
+    def attach(self, uc: Any) -> None:
+        """Count what `uc` executes from now on."""
+        unicorn = device_module("unicorn")
+        for start, end in self._marks.ranges:
+            uc.hook_add(unicorn.UC_HOOK_BLOCK, self._on_block, begin=start, end=end - 1)
+
+    def _on_block(self, uc: Any, address: int, size: int, _: object) -> None:
+        block = (address, size)
+        instructions = self._known.get(block)
+        if instructions is None:
+            instructions = self._known[block] = len(_instructions(block, bytes(uc.mem_read(address, size))))
+        if address == self._marks.step:
+            self.counts.append(0)
+            self._in_step = True
+        elif address == self._marks.init:
+            self._in_step = False
+        if self._in_step:
+            self.counts[-1] += instructions
 
 
 def _instructions(block: _Block, code: bytes) -> list[tuple[int, int]]:

@@ -40,7 +40,9 @@ def load_core(name: str) -> Core:
     path = _find("cores", name, _names("cores"))
     data = _read(path)
     cycles = data.pop("cycles", None)
-    data["arm_gcc_flags"] = tuple(data.get("arm_gcc_flags", ()))
+    for key in ("gcc_flags", "kernels"):
+        if key in data:
+            data[key] = tuple(data[key])
     data["cycles"] = None if cycles is None else _cycle_table(path, cycles)
     if data.get("costs_of"):
         data["costs"] = load_core(data["costs_of"]).costs
@@ -55,6 +57,7 @@ def load_board(name: str) -> Board:
     """
     path = _find("boards", name, _names("boards"))
     data = _read(path)
+    data["qemu_options"] = tuple(data.get("qemu_options", ()))
     _check_keys(path, data, Board)
     return Board(name=name, **data)
 

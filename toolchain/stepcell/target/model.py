@@ -35,10 +35,18 @@ class Core:
     isa: str
     fpu: bool
     dsp: bool
-    arm_gcc_flags: tuple[str, ...] = ()
+    gcc: str = ""
+    """The GCC that compiles for it, by its name in build/toolchains.py."""
+    gcc_flags: tuple[str, ...] = ()
     zig_target: str = ""
     zig_cpu: str = ""
     unicorn_cpu: str = ""
+    kernels: tuple[str, ...] = ("portable",)
+    """Families of matrix kernels (lower/kernels) that may run on it."""
+    kernel_folder: str = ""
+    """The folder of runtime_c/src with functions in its own instructions; empty for none."""
+    pass_units: int = 8
+    """How many units its layers compute at once: SC_PASS in the folder's sc_isa.h."""
     cycles: CycleTable | None = None
     costs: Costs = field(default_factory=dict)
     costs_of: str = ""
@@ -62,4 +70,14 @@ class Board:
     flash_bytes: int
     ram_origin: int
     ram_bytes: int
+    reset_origin: int | None = None
+    """Where the core looks for its vectors after reset; None: at the start of flash."""
+    qemu: str = "qemu"
+    """The QEMU that has its machine, by its name in build/toolchains.py."""
     qemu_machine: str = ""
+    qemu_options: tuple[str, ...] = ()
+    qemu_user_cpu: str = ""
+    """The processor of QEMU's user mode; a board that has one is a Linux process."""
+    simavr_mcu: str = ""
+    near_flash_bytes: int = 0
+    """How much of the start of flash the core reads data from; tables must lie there. 0: all of it."""

@@ -10,10 +10,10 @@ from stepcell.build import Bundle, build_firmware, build_host
 from stepcell.errors import StepcellError
 from stepcell.ir.qmodel import IntArray
 from stepcell.reference.integer_model import IntegerRun
-from stepcell.run import Job, JobResult, lane, run_host, run_qemu, run_unicorn, split_state
+from stepcell.run import EMULATORS, Job, JobResult, check_emulator, emulator, lane, run_host, split_state
 from stepcell.target import resolve_target
 
-BACKENDS = ("host", "unicorn", "qemu")
+BACKENDS = ("host", *EMULATORS)
 STEPS_AT_ONCE = 4096
 """Sequences run in parts of about so many steps: about a second on an emulated chip, for the progress bar."""
 
@@ -82,12 +82,10 @@ def _runner(
     if board is None:
         raise StepcellError(
             f"{bundle.name} was compiled for {core.name}, which {backend} does not emulate.",
-            "validate it on the host, or compile it for a Cortex-M.",
+            "validate it on the host, or compile it for a chip.",
         )
-    elf = build_firmware([bundle], board, folder, compiler)
-    if backend == "unicorn":
-        return lambda jobs: run_unicorn(elf, core, jobs)
-    return lambda jobs: run_qemu(elf, board, jobs)
+    check_emulator(backend, board)
+    return emulator(backend, build_firmware([bundle], board, folder, compiler), board)
 
 
 def mismatches(bundle: Bundle, results: list[JobResult], reference: IntegerRun, lengths: IntArray) -> int:

@@ -1,4 +1,3 @@
-/* The port of the harness to a debugger's or an emulator's semihosting: streams are files. */
 #include "semihosting.h"
 
 #include "harness.h"
@@ -17,14 +16,6 @@ enum { MODE_READ = 1, MODE_WRITE = 5 }; /* "rb", "wb" */
 
 static uintptr_t jobs_file;
 static uintptr_t results_file;
-
-static uintptr_t semihosting_call(uintptr_t operation, const uintptr_t *arguments)
-{
-    register uintptr_t r0 __asm__("r0") = operation;
-    register const uintptr_t *r1 __asm__("r1") = arguments;
-    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-    return r0;
-}
 
 static uintptr_t open_file(const char *name, uintptr_t name_bytes, uintptr_t mode)
 {
@@ -68,16 +59,10 @@ void semihosting_main(void)
     end_emulation(code);
 }
 
-void semihosting_fault(const uint32_t frame[8], uint32_t exception)
+void semihosting_fault(const semihosting_report *report)
 {
-#if defined(__ARM_ARCH_6M__)
-    const uint32_t cfsr = 0; /* ARMv6-M has no fault status register */
-#else
-    const uint32_t cfsr = *(const volatile uint32_t *)0xe000ed28u;
-#endif
-    const uint32_t report[4] = {exception, frame[6], frame[5], cfsr};
     uintptr_t file = open_file("stepcell.fault", 14, MODE_WRITE);
-    const uintptr_t arguments[3] = {file, (uintptr_t)report, sizeof report};
+    const uintptr_t arguments[3] = {file, (uintptr_t)report, sizeof *report};
     (void)semihosting_call(SYS_WRITE, arguments);
     close_file(file);
     end_emulation(SEMIHOSTING_FAULT_EXIT);

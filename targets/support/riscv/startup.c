@@ -1,0 +1,48 @@
+/* Reset and traps, in assembly: C needs a stack, .data and .bss.
+ * The global pointer stays unused: the linker script defines none, so nothing is relaxed to it. */
+#include "machine.h"
+#include "semihosting.h"
+
+__asm__(".section .reset, \"ax\", @progbits\n"
+        ".global Reset_Handler\n"
+        ".type Reset_Handler, @function\n"
+        "Reset_Handler:\n"
+        ".option push\n"
+        ".option arch, +zicsr\n" /* control registers: every core has them, rv32imc does not say so */
+        "    la sp, stepcell_stack_top\n"
+        "    la t0, Trap_Handler\n"
+        "    csrw mtvec, t0\n"
+        ".option pop\n"
+        "    la a0, stepcell_data_start\n"
+        "    la a1, stepcell_data_end\n"
+        "    la a2, stepcell_data_load\n"
+        "    j 2f\n"
+        "1:  lw a3, 0(a2)\n"
+        "    sw a3, 0(a0)\n"
+        "    addi a2, a2, 4\n"
+        "    addi a0, a0, 4\n"
+        "2:  bltu a0, a1, 1b\n"
+        "    la a0, stepcell_bss_start\n"
+        "    la a1, stepcell_bss_end\n"
+        "    j 4f\n"
+        "3:  sw zero, 0(a0)\n"
+        "    addi a0, a0, 4\n"
+        "4:  bltu a0, a1, 3b\n"
+        "    call semihosting_main\n"
+        ".size Reset_Handler, . - Reset_Handler\n");
+
+/* mtvec holds addresses that are multiples of 4. */
+__asm__(".section .text.Trap_Handler, \"ax\", @progbits\n"
+        ".balign 4\n"
+        ".global Trap_Handler\n"
+        ".type Trap_Handler, @function\n"
+        "Trap_Handler:\n"
+        ".option push\n"
+        ".option arch, +zicsr\n"
+        "    csrr a0, mcause\n"
+        "    csrr a1, mepc\n"
+        "    mv a2, ra\n"
+        "    csrr a3, mtval\n"
+        ".option pop\n"
+        "    call report_trap\n"
+        ".size Trap_Handler, . - Trap_Handler\n");
