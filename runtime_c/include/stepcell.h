@@ -3,10 +3,11 @@
  *
  * No heap, no mutable globals, no libc but the memset or memcpy that a compiler may put in itself. Every
  * function here is pure but for the arrays it is given, and takes the same number of instructions whatever
- * the data. docs/numerics.md is the arithmetic.
+ * the data, but those of delta (sc_hold_*, sc_*_delta). docs/numerics.md is the arithmetic.
  *
- * A matrix is stored in row groups of four: one uint32_t holds one column of four rows, the lowest
- * byte being the first row. Rows are padded with zeros to whole groups.
+ * A matrix is stored in row groups, in the order in which its kernel reads it; rows are padded with zeros to
+ * whole groups. A kernel is portable C, and may be replaced by one of the same name and storage for a core's
+ * own instructions: sc_isa.h of the folder for the core says which are.
  */
 #ifndef STEPCELL_H
 #define STEPCELL_H
@@ -39,6 +40,13 @@
 #define SC_READ32(p) (*(p))
 #endif
 
+/* Kernels read vectors by words, some by instructions that fault where a word is not aligned. */
+#if defined(__GNUC__)
+#define SC_ALIGNED __attribute__((aligned(4)))
+#else
+#define SC_ALIGNED
+#endif
+
 /* step calls push, then read; were they inlined, its stack would be the sum of theirs. */
 #if defined(__GNUC__)
 #define SC_NOINLINE __attribute__((noinline))
@@ -50,26 +58,77 @@
 extern "C" {
 #endif
 
-/* Where a kernel stands in a matrix; each call moves it on past the row groups that it has read. */
+/* Where a kernel stands in a matrix; each call moves it on past the rows that it has computed. */
 typedef struct sc_cursor {
     const uint32_t *weights;
-    const uint8_t *columns; /* sparse only: for each row group, the number of blocks, then where they are */
+    const uint8_t *columns; /* sparse only: for each row group and segment, a count of blocks, then where */
+    const int32_t *start;   /* what accumulators start with: the bias, in the kernel's form */
+    uint16_t cols;          /* as the kernel counts them: padded to what it reads at once */
+    uint16_t stride;        /* by how much `start` moves on at each row group: its rows, or 0 */
 } sc_cursor;
 
-/* acc[4 * groups] += W x for the next `groups` row groups. */
-typedef void sc_matvec(sc_cursor *at, unsigned groups, unsigned cols, const void *x, int32_t *acc);
+/* acc[rows] = start + W x for the next `rows` rows, a whole number of the kernel's row groups. How weights
+ * and starts are stored and what type the elements of x have is the kernel's own (docs/kernels.md). */
+typedef void sc_matvec(sc_cursor *at, const void *x, int32_t *acc, unsigned rows);
 
+/* A row group of a sparse matrix lists its blocks for each SC_SEGMENT block positions apart, so that a byte
+ * can hold every count and position. */
+#define SC_SEGMENT 255u
+
+/* One word holds one column of four rows, the lowest byte being the first row. */
 sc_matvec sc_matvec_dense_s8;  /* x is int8_t[cols] */
 sc_matvec sc_matvec_dense_s16; /* x is int16_t[cols] */
-sc_matvec sc_matvec_4x1_s8;    /* blocks of 4 rows and 1 column, at most 256 columns */
+sc_matvec sc_matvec_4x1_s8;    /* blocks of 4 rows and 1 column */
 sc_matvec sc_matvec_4x1_s16;
-sc_matvec sc_matvec_4x2_s8; /* blocks of 4 rows and 2 columns, at most 512 columns, x padded to even */
+sc_matvec sc_matvec_4x2_s8; /* blocks of 4 rows and 2 columns, x padded to even */
 sc_matvec sc_matvec_4x2_s16;
+
+/* The same, and x is int32_t[cols] of int16 values, padded to four for the dense ones. */
+sc_matvec sc_matvec_dense_s32;
+sc_matvec sc_matvec_4x1_s32;
+sc_matvec sc_matvec_offset_dense; /* bytes are unsigned, 128 more than the weight */
+sc_matvec sc_matvec_offset_4x1;
+
+/* Tiles: one word holds four columns of one row; for processors with vectors of 16 or 32 bytes. */
+sc_matvec sc_matvec_tiles_s8; /* row groups of 8 rows in tiles of 4 columns */
+sc_matvec sc_matvec_tiles_s16;
+sc_matvec sc_matvec_tiles_4x4_s8; /* blocks of 4 rows and 4 columns */
+sc_matvec sc_matvec_tiles_4x4_s16;
+
+/* Row groups of 8 rows. Two words hold one column, the lowest byte being the first row. */
+sc_matvec sc_matvec_rows8_dense;     /* x is int8_t[cols] */
+sc_matvec sc_matvec_rows8_dense_s16; /* x is int16_t[cols] */
+sc_matvec sc_matvec_8x1;             /* blocks of 8 rows and 1 column, x is int8_t[cols] */
+sc_matvec sc_matvec_8x1_s16;
+
+/* Row groups of 4 rows in pairs: a word is (w1 << 16) + w0 of one column, x is int32_t[cols] of int8 values,
+ * padded to even. */
+sc_matvec sc_matvec_swar_dense; /* [column pair][pair of rows][2 words] */
+sc_matvec sc_matvec_swar_4x2;   /* blocks of 4 rows and 2 columns */
+
+/* Row groups of 8 rows in pairs: a word is (w1 << 16) + w0 of one column; x is int8_t[cols], padded. */
+sc_matvec sc_matvec_swar8_dense; /* [column pair][pair of rows][2 words] */
+sc_matvec sc_matvec_swar8_8x2;   /* blocks of 8 rows and 2 columns */
+
+/* Tiles of a vector register: 16 columns of int8, or 8 of int16; x padded to 16. */
+sc_matvec sc_matvec_mve_dense;     /* tiles of 8 rows, x is int8_t[cols] */
+sc_matvec sc_matvec_mve_dense_s16; /* tiles of 8 rows, x is int16_t[cols] */
+sc_matvec sc_matvec_mve_4x16;      /* blocks of 4 rows, x is int8_t[cols] */
+
+/* Two rows share a halfword, 256 times the one and the other; x is int16_t[cols] of int8 values. */
+sc_matvec sc_matvec_hilo_dense; /* words of two columns of rows 0 1 and rows 2 3, x padded to even */
+sc_matvec sc_matvec_hilo_4x1;   /* the same of any two columns of a row group, counted and listed by pairs */
+sc_matvec sc_matvec_hilo_4x2;   /* blocks of 4 rows and 2 columns */
+
+/* A halfword is four rows of a column, |weights| <= 7; x is int16_t[cols] of int8 values, padded to fours. */
+sc_matvec sc_matvec_nibble_dense;
+
+/* A word is four columns of one row, in the order 0 2 1 3; x is int16_t[cols], padded to fours. */
+sc_matvec sc_matvec_quad_dense_s16;
 
 typedef struct sc_matrix {
     sc_matvec *multiply;
-    sc_cursor start;
-    uint16_t cols;
+    sc_cursor at;
 } sc_matrix;
 
 /* v -> (v + half) >> shift, half = 2^(shift-1): a rounding shift with ties towards +infinity. */
@@ -78,58 +137,100 @@ typedef struct sc_shift {
     uint8_t shift;
 } sc_shift;
 
-/* Layers. Rows lie in groups of four units, gate by gate; tables have one entry a row:
- * bias starts the input accumulator, multipliers hold recurrent << 16 | input, each at most 2^14. */
+/* Layers go through their rows in passes of a few units (a multiple of `grain`, which the row groups of both
+ * matrices divide), so that accumulators never need more than a pass. The halves that round the shift of an
+ * accumulator are part of its start. Multipliers hold recurrent << 16 | input, each at most 2^14, in the
+ * order of the rows. */
+
 typedef struct sc_lstm_layer {
-    sc_matrix input, recurrent;
-    const int32_t *bias;         /* [units / 4][i o f c][4] */
-    const uint32_t *multipliers; /* the same order */
-    sc_shift input_shift, recurrent_shift, post_shift;
+    sc_matrix input, recurrent;  /* rows of a pass: [units][i o f c] */
+    const uint32_t *multipliers; /* [units][4] */
+    sc_shift post;
     uint16_t units;
+    uint8_t grain, input_shift, recurrent_shift;
     uint8_t cell_bits; /* fraction bits of c, 0..15 */
 } sc_lstm_layer;
 
 typedef struct sc_gru_layer {
-    sc_matrix input, recurrent;
-    const int32_t *bias; /* [units / 4][z r n][4]; reset first: [units / 4][r][4], then [units / 4][z n][4] */
-    const int32_t *candidate_bias; /* [units / 4][4]: starts n's recurrent accumulator; reset last only */
-    const uint32_t *multipliers;   /* in the order of bias */
-    sc_shift input_shift, recurrent_shift, post_shift;
-    sc_shift candidate_input_shift, candidate_recurrent_shift; /* reset last only */
+    sc_matrix input, recurrent; /* rows of a pass: [units][z r], then [units] of n; reset first: [units] of z,
+                                   then [units] of n, and the r rows are an sc_rnn_layer of their own */
+    const uint32_t *multipliers; /* in the order of the rows */
+    sc_shift post;
+    sc_shift candidate_input, candidate_recurrent; /* reset last only */
     uint16_t units;
+    uint8_t grain, input_shift, recurrent_shift;
 } sc_gru_layer;
 
 typedef struct sc_rnn_layer {
     sc_matrix input, recurrent;
-    const int32_t *bias;         /* [units] */
     const uint32_t *multipliers; /* [units] */
-    sc_shift input_shift, recurrent_shift, post_shift;
+    sc_shift post;
     uint16_t units;
+    uint8_t grain, input_shift, recurrent_shift;
 } sc_rnn_layer;
 
 typedef struct sc_dense_layer {
     sc_matrix matrix;
-    const int32_t *bias;         /* [rows] */
     const uint16_t *multipliers; /* [rows], at most 2^14 */
-    sc_shift pre_shift, post_shift;
+    sc_shift post;
     uint16_t rows;
+    uint8_t grain, pre_shift;
     int16_t least; /* -32768, or 0 for a relu */
 } sc_dense_layer;
 
-/* view is the int8 view of h as it was before the step (sc_view). */
-void sc_lstm(const sc_lstm_layer *layer, const void *x, const int8_t *view, int16_t *h, int16_t *c);
-void sc_gru(const sc_gru_layer *layer, const void *x, const int8_t *view, int16_t *h);
-/* linear_before_reset = 0: the reset gate acts on h before the matrix; gated is scratch, as long as view. */
-void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated,
+/* view is the int8 view of h as it was before the step, as the recurrent kernel reads it (sc_view_*). */
+void sc_lstm(const sc_lstm_layer *layer, const void *x, const void *view, int16_t *h, int16_t *c);
+void sc_gru(const sc_gru_layer *layer, const void *x, const void *view, int16_t *h);
+/* linear_before_reset = 0: the reset gate acts on h before the matrix, so the layer is two calls:
+ * gated = r * h, whose view the second one reads. */
+void sc_gru_reset(const sc_rnn_layer *layer, const void *x, const void *view, const int16_t *h,
+                  int16_t *gated);
+void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const void *view, const void *gated_view,
                         int16_t *h);
 /* before is the view of h, or a copy of h itself, as the recurrent kernel reads it. */
 void sc_rnn_tanh(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
 void sc_rnn_relu(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
 void sc_dense(const sc_dense_layer *layer, const void *x, int16_t *y);
 
+/* Delta: layers of held values keep the sums of all their rows, and add the columns that changed. */
+typedef struct sc_change {
+    uint16_t at; /* where the column lies in a row group, in bytes: 8 times its number */
+    int16_t by;  /* -255..255 */
+} sc_change;
+
+typedef struct sc_change_pair {
+    uint32_t at;   /* where the pair of columns lies in a row group, in bytes: 16 times its number */
+    int16_t by[2]; /* -255..255, not both 0 */
+} sc_change_pair;
+
+/* held[i] becomes v[i], or its view, where that is further than `threshold` from it, and that is listed:
+ * columns in changes[n + 1], or pairs in changes[(n + 1) / 2 + 2]. One change by 0 ends a list, or two pairs.
+ */
+void sc_hold_s8(int8_t *held, const int8_t *v, unsigned n, unsigned threshold, sc_change *changes);
+void sc_hold_s16(int8_t *held, const int16_t *v, unsigned n, unsigned threshold, sc_change *changes);
+void sc_hold_pairs_s8(int8_t *held, const int8_t *v, unsigned n, unsigned threshold, sc_change_pair *changes);
+void sc_hold_pairs_s16(int8_t *held, const int16_t *v, unsigned n, unsigned threshold,
+                       sc_change_pair *changes);
+
+/* acc[rows] += W times the changes that x lists, row groups of 8 rows, nothing read of `start`. */
+sc_matvec sc_delta_rows8; /* stored as for sc_matvec_rows8_dense; x lists sc_change */
+sc_matvec sc_delta_hilo;  /* [column pair][pair of rows], words as of sc_matvec_hilo_dense; sc_change_pair */
+
+/* x and view list changes, as the kernels read them. The sums of an LSTM are those of each pass, input and
+ * recurrent, with room for its most units; those of the others are all of the input, then all of the
+ * recurrent matrix, of a multiple of 8 units. */
+void sc_lstm_delta(const sc_lstm_layer *layer, const void *x, const void *view, int32_t *sums, int16_t *h,
+                   int16_t *c);
+void sc_gru_delta(const sc_gru_layer *layer, const void *x, const void *view, int32_t *sums, int16_t *h);
+void sc_rnn_tanh_delta(const sc_rnn_layer *layer, const void *x, const void *view, int32_t *sums, int16_t *h);
+
 /* Vectors. `padded` >= n elements (bytes for sc_copy) are written, zeros beyond n. */
 void sc_copy(void *to, const void *from, unsigned n, unsigned padded); /* any alignment */
-void sc_view(int8_t *view, const int16_t *v, unsigned n, unsigned padded);
+typedef void sc_view(void *view, const int16_t *v, unsigned n, unsigned padded);
+sc_view sc_view_s8, sc_view_s16, sc_view_s32; /* stored as int8_t, int16_t, int32_t */
+void sc_widen_s8_s16(int16_t *to, const int8_t *from, unsigned n, unsigned padded);
+void sc_widen_s8_s32(int32_t *to, const int8_t *from, unsigned n, unsigned padded);
+void sc_widen_s16_s32(int32_t *to, const int16_t *from, unsigned n, unsigned padded);
 void sc_relu(int16_t *y, const int16_t *x, unsigned n);
 void sc_sigmoid(int16_t *y, const int16_t *x, unsigned n); /* Q4.11 to Q0.15 */
 void sc_tanh(int16_t *y, const int16_t *x, unsigned n);    /* Q4.11 to Q0.15 */
@@ -149,6 +250,7 @@ void sc_count(int32_t *count);
 void sc_mean(int16_t *y, const int32_t *total, unsigned n, const int32_t *count);
 
 /* Folds values into a running checksum (self-tests). */
+uint32_t sc_checksum8(uint32_t sum, const int8_t *v, unsigned n);
 uint32_t sc_checksum16(uint32_t sum, const int16_t *v, unsigned n);
 uint32_t sc_checksum32(uint32_t sum, const int32_t *v, unsigned n);
 

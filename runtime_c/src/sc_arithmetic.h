@@ -23,11 +23,13 @@ static inline int32_t sc_round(int32_t v, sc_shift by)
 #define SC_OPAQUE(v) ((void)0)
 #endif
 
-/* Clamp to int16. Arm's compilers make SSAT of the first form, branches of it elsewhere. */
+/* Clamp to int16; compilers left alone make conditional moves or branches of it. */
 static inline int32_t sc_sat16(int32_t v)
 {
-#if defined(__ARM_FEATURE_SAT)
-    return v > INT16_MAX ? INT16_MAX : v < INT16_MIN ? INT16_MIN : v;
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+    int32_t clamped;
+    __asm__("ssat %0, #16, %1" : "=r"(clamped) : "r"(v));
+    return clamped;
 #else
     uint32_t outside = ((uint32_t)v + 32768u) >> 16; /* 0 within int16, at most 65535 */
     uint32_t sign = (uint32_t)(v >> 31);
@@ -47,19 +49,17 @@ static inline int32_t sc_relu1(int32_t v)
 }
 
 /* min(127, (v + 128) >> 8), v int16: the shift gives -128..128, and only 128 is one too many. */
-static inline int8_t sc_view1(int32_t v)
+static inline int32_t sc_view1(int32_t v)
 {
     int32_t rounded = (v + 128) >> 8;
-    return (int8_t)(rounded - ((rounded + 128) >> 8));
+    return rounded - ((rounded + 128) >> 8);
 }
 
-/* int16 Q4.11 to Q0.15, 0..32767. A word holds a table value and, in its upper half, the rise to the next:
- * rise <= 1023, so rise * 255 + 128 < 2^18. */
+/* int16 Q4.11 to Q0.15, 0..32767, along a line of the table: rise <= 1023, so |rise * p| + 128 < 2^26. */
 static inline int32_t sc_sigmoid1(int32_t p)
 {
-    uint32_t word = SC_READ32(&sc_sigmoid_table[(uint32_t)(p + 32768) >> 8]);
-    uint32_t rise = (word >> 16) * ((uint32_t)p & 255u);
-    return (int32_t)((word & 0xffffu) + ((rise + 128u) >> 8));
+    uint32_t line = SC_READ32(&sc_sigmoid_table[(uint32_t)(p + 32768) >> 8]);
+    return (int32_t)(line & 0xffffu) + (((int32_t)(line >> 16) * p + 128) >> 8);
 }
 
 /* int16 Q4.11 to Q0.15, -32768..32766, as 2 * sigmoid(2p) - 1. */
@@ -74,14 +74,14 @@ static inline int32_t sc_mul15(int32_t a, int32_t b)
     return (a * b + 16384) >> 15;
 }
 
-/* One pre-activation from two accumulators. Both rounded values fit 16 bits and both multipliers are
- * at most 2^14, so the sum stays within 2^30. */
-static inline int32_t sc_joint(int32_t ax, int32_t ah, uint32_t multipliers, sc_shift input_shift,
-                               sc_shift recurrent_shift, sc_shift post_shift)
+/* One pre-activation from two accumulators that start with their halves. Both shifted values fit 16 bits and
+ * both multipliers are at most 2^14, so the sum stays within 2^30. */
+static inline int32_t sc_joint(int32_t ax, int32_t ah, uint32_t multipliers, unsigned input_shift,
+                               unsigned recurrent_shift, sc_shift post)
 {
-    int32_t x = sc_round(ax, input_shift) * (int32_t)(multipliers & 0xffffu);
-    int32_t h = sc_round(ah, recurrent_shift) * (int32_t)(multipliers >> 16);
-    return sc_sat16(sc_round(x + h, post_shift));
+    int32_t x = (ax >> input_shift) * (int32_t)(multipliers & 0xffffu);
+    int32_t h = (ah >> recurrent_shift) * (int32_t)(multipliers >> 16);
+    return sc_sat16(sc_round(x + h, post));
 }
 
 #endif

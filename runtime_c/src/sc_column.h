@@ -4,14 +4,15 @@
 
 #include "stepcell.h"
 
-/* Accumulators of four rows. No partial sum overflows: |bias| + sum |w| |x| is proven below 2^31. */
+/* Accumulators of four rows. No partial sum overflows: |start| + sum |w| |x| is proven below 2^31. */
 typedef struct sc_rows4 {
     int32_t r0, r1, r2, r3;
 } sc_rows4;
 
-static inline sc_rows4 sc_load4(const int32_t acc[4])
+static inline sc_rows4 sc_load4(const int32_t start[4])
 {
-    return (sc_rows4){acc[0], acc[1], acc[2], acc[3]};
+    return (sc_rows4){(int32_t)SC_READ32(start), (int32_t)SC_READ32(start + 1), (int32_t)SC_READ32(start + 2),
+                      (int32_t)SC_READ32(start + 3)};
 }
 
 static inline void sc_store4(int32_t acc[4], sc_rows4 sum)

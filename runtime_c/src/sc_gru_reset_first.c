@@ -1,45 +1,34 @@
-/* GRU with linear_before_reset = 0, one step: the reset gate of every unit first. SPDX-License-Identifier:
+/* GRU with linear_before_reset = 0, after sc_gru_reset: the other two gates. SPDX-License-Identifier:
  * Apache-2.0 */
 #include "sc_rows.h"
 
-static int32_t gate(const sc_gru_layer *layer, int32_t ax, int32_t ah, const uint32_t *multipliers)
+static inline int32_t gate(const sc_gru_layer *layer, const sc_pass *acc, const uint32_t *multipliers,
+                           unsigned row)
 {
-    return sc_joint(ax, ah, SC_READ32(multipliers), layer->input_shift, layer->recurrent_shift,
-                    layer->post_shift);
+    return sc_joint(acc->input[row], acc->recurrent[row], SC_READ32(multipliers + row), layer->input_shift,
+                    layer->recurrent_shift, layer->post);
 }
 
-void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const int8_t *view, int8_t *gated,
+void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const void *view, const void *gated_view,
                         int16_t *h)
 {
-    sc_cursor input = layer->input.start, recurrent = layer->recurrent.start;
-    const int32_t *bias = layer->bias;
+    sc_cursor input = layer->input.at, recurrent = layer->recurrent.at;
     const uint32_t *multipliers = layer->multipliers;
 
-    for (unsigned unit = 0; unit < layer->units; unit += 4, multipliers += 4) {
-        int32_t ax[4], ah[4];
-        bias = sc_start(ax, bias, 4);
-        sc_zero(ah, 4);
-        sc_multiply(&layer->input, &input, 1, x, ax);
-        sc_multiply(&layer->recurrent, &recurrent, 1, view, ah);
-        const unsigned here = sc_units_here(unit, layer->units);
+    for (unsigned left = layer->units; left != 0;) {
+        sc_pass acc;
+        const unsigned pass = sc_next_pass(left, layer->grain), here = sc_least(pass, left);
+        layer->input.multiply(&input, x, acc.input, 2 * pass);
+        layer->recurrent.multiply(&recurrent, view, acc.recurrent, pass);
+        layer->recurrent.multiply(&recurrent, gated_view, acc.recurrent + pass, pass);
         for (unsigned u = 0; u < here; ++u) {
-            const int32_t r = sc_sigmoid1(gate(layer, ax[u], ah[u], multipliers + u));
-            gated[unit + u] = sc_view1(sc_mul15(r, h[unit + u]));
-        }
-    }
-    for (unsigned unit = 0; unit < layer->units; unit += 4, multipliers += 8) {
-        int32_t ax[8], ah[8];
-        bias = sc_start(ax, bias, 8);
-        sc_zero(ah, 8);
-        sc_multiply(&layer->input, &input, 2, x, ax);
-        sc_multiply(&layer->recurrent, &recurrent, 1, view, ah);
-        sc_multiply(&layer->recurrent, &recurrent, 1, gated, ah + 4);
-        const unsigned here = sc_units_here(unit, layer->units);
-        for (unsigned u = 0; u < here; ++u) {
-            const int32_t z = sc_sigmoid1(gate(layer, ax[u], ah[u], multipliers + u));
-            const int32_t n = sc_tanh1(gate(layer, ax[4 + u], ah[4 + u], multipliers + 4 + u));
+            const int32_t z = sc_sigmoid1(gate(layer, &acc, multipliers, u));
+            const int32_t n = sc_tanh1(gate(layer, &acc, multipliers, pass + u));
             /* |z * (h - n)| <= 32767 * 65535 < 2^31 - 2^14 */
-            h[unit + u] = (int16_t)(n + sc_mul15(z, h[unit + u] - n));
+            h[u] = (int16_t)(n + sc_mul15(z, h[u] - n));
         }
+        multipliers += 2 * pass;
+        h += here;
+        left -= here;
     }
 }

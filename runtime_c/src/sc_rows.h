@@ -1,37 +1,38 @@
-/* What the recurrent layers share: four units at a time. SPDX-License-Identifier: Apache-2.0 */
+/* What the layers share: passes of up to SC_PASS units. SPDX-License-Identifier: Apache-2.0 */
 #ifndef SC_ROWS_H
 #define SC_ROWS_H
 
 #include "sc_arithmetic.h"
+#include "sc_isa.h"
 
-/* How many of the four units from `unit` on exist; the rest of the group is padding. */
-static inline unsigned sc_units_here(unsigned unit, unsigned units)
+/* The accumulators of a pass of a recurrent layer, at most 4 rows a unit. */
+typedef struct sc_pass {
+    int32_t input[4 * SC_PASS], recurrent[4 * SC_PASS];
+} sc_pass;
+
+/* What follows the matrices, for `units` units of a pass from h (and c) on: requantization, gates, state. */
+void sc_lstm_tail(const sc_lstm_layer *layer, const sc_pass *acc, const uint32_t *multipliers, unsigned units,
+                  int16_t *h, int16_t *c);
+void sc_gru_tail(const sc_gru_layer *layer, const sc_pass *acc, const uint32_t *multipliers, unsigned units,
+                 int16_t *h);
+void sc_dense_tail(const sc_dense_layer *layer, const int32_t *acc, const uint16_t *multipliers,
+                   unsigned rows, int16_t *y);
+
+/* How many units the next pass computes, padding included, of `left`. */
+static inline unsigned sc_next_pass(unsigned left, unsigned grain)
 {
-    return units - unit < 4 ? units - unit : 4;
+    return left >= SC_PASS ? SC_PASS : (left + grain - 1) & (0u - grain);
 }
 
-/* acc = bias; returns where the next rows' bias lies. */
-static inline const int32_t *sc_start(int32_t *acc, const int32_t *bias, unsigned rows)
+static inline unsigned sc_least(unsigned a, unsigned b)
 {
-    for (unsigned r = 0; r < rows; ++r)
-        acc[r] = (int32_t)SC_READ32(bias + r);
-    return bias + rows;
+    return a < b ? a : b;
 }
 
-/* The hidden zero keeps compilers from calling memset for a few words. */
-static inline void sc_zero(int32_t *acc, unsigned rows)
+/* The units whose sums a GRU or RNN of held values keeps: kernels that add changes take 8 rows at once. */
+static inline unsigned sc_delta_units(unsigned units)
 {
-    int32_t zero = 0;
-    SC_OPAQUE(zero);
-    for (unsigned r = 0; r < rows; ++r)
-        acc[r] = zero;
-}
-
-/* acc[4 * groups] += the matrix's next row groups times x. */
-static inline void sc_multiply(const sc_matrix *matrix, sc_cursor *at, unsigned groups, const void *x,
-                               int32_t *acc)
-{
-    matrix->multiply(at, groups, matrix->cols, x, acc);
+    return (units + 7u) & ~7u;
 }
 
 #endif

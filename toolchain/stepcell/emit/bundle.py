@@ -25,7 +25,9 @@ _FILES = {
     "_float.h": "float.h.j2",
     "_float.c": "float.c.j2",
 }
+RUNTIME_FOLDER = "stepcell"
 _INCLUDE = re.compile(r'^#include "(sc_\w+\.h)"', re.MULTILINE)
+_SIGMOID = re.compile(r"sc_sigmoid_table|sc_sigmoid1|sc_tanh1")
 
 
 def emit(plan: Plan, folder: Path, more_files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Path:
@@ -50,8 +52,9 @@ def _write(folder: Path, plan: Plan, more_files: Mapping[str, bytes], facts: Map
     (folder / "stepcell").mkdir(parents=True)
     for suffix, template in _FILES.items():
         (folder / f"{plan.name}{suffix}").write_text(render(template, plan))
-    for path in runtime_files(plan):
-        shutil.copyfile(path, folder / "stepcell" / path.name)
+    for name, path in runtime_files(plan).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / name)
     for name, content in more_files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
@@ -59,21 +62,41 @@ def _write(folder: Path, plan: Plan, more_files: Mapping[str, bytes], facts: Map
     (folder / "manifest.json").write_text(text + "\n")
 
 
-def runtime_files(plan: Plan) -> list[Path]:
-    """The runtime's files that this bundle needs, headers included."""
-    source = runtime_dir() / "src"
-    called = {call.function for call in plan.calls} | {k for call in plan.calls for k in call.kernels}
-    called |= {f"sc_checksum{8 * field.bytes // field.count}" for field in plan.state}
-    files = {source / f"{_file_of(name)}.c" for name in called}
-    if any(name in path.read_text() for path in files for name in ("sc_rows.h", "sc_arithmetic.h")):
-        files.add(source / "sc_sigmoid_table.c")
-    waiting = sorted(files)
+def runtime_files(plan: Plan) -> dict[str, Path]:
+    """The runtime's files that this bundle needs, headers included, by where they lie in it.
+
+    For a core with a kernel folder, each function goes in portable C and, where the folder has it, in the
+    core's instructions; the folder's sc_isa.h tells the compiler which to take.
+    """
+    source, folder = runtime_dir() / "src", plan.kernel_folder
+    files = {f"{_file_of(name)}.c": source / f"{_file_of(name)}.c" for name in _called(plan)}
+    if folder:
+        own = {path.stem: path for path in (source / folder).glob("sc_*.[cS]")}
+        files |= {f"{folder}/{own[f].name}": own[f] for f in map(_file_of, _called(plan)) if f in own}
+    waiting = list(files.values())
     while waiting:
-        for header in _INCLUDE.findall(waiting.pop().read_text()):
-            if source / header not in files:
-                files.add(source / header)
-                waiting.append(source / header)
-    return [runtime_dir() / "include" / "stepcell.h", *sorted(files)]
+        path = waiting.pop()
+        for header in _INCLUDE.findall(path.read_text()):
+            if header not in files:
+                files[header] = _header(header, path, folder)
+                waiting.append(files[header])
+    uses = (path for path in files.values() if path.name != "sc_arithmetic.h")
+    if any(_SIGMOID.search(path.read_text()) for path in uses):
+        files["sc_sigmoid_table.c"] = source / "sc_sigmoid_table.c"
+    files["stepcell.h"] = runtime_dir() / "include" / "stepcell.h"
+    return {f"{RUNTIME_FOLDER}/{name}": files[name] for name in sorted(files)}
+
+
+def _called(plan: Plan) -> set[str]:
+    called = {call.function for call in plan.calls} | {k for call in plan.calls for k in call.kernels}
+    return called | {f"sc_checksum{8 * field.bytes // field.count}" for field in plan.state}
+
+
+def _header(name: str, includer: Path, folder: str) -> Path:
+    """sc_isa.h is the kernel folder's; other headers lie beside what includes them, or among the portable."""
+    source = runtime_dir() / "src"
+    candidates = [source / folder / name, includer.parent / name, source / name]
+    return next(path for path in candidates if path.is_file())
 
 
 def _file_of(function: str) -> str:
@@ -82,7 +105,7 @@ def _file_of(function: str) -> str:
 
 def manifest(plan: Plan) -> dict[str, Any]:
     """What a build and a validation need to know of the bundle (docs/manifest.md)."""
-    runtime = [f"stepcell/{path.name}" for path in runtime_files(plan) if path.suffix == ".c"]
+    runtime = [name for name, path in runtime_files(plan).items() if path.suffix in (".c", ".S")]
     generated = [f"{plan.name}{suffix}" for suffix in (".c", "_weights.c", "_selftest.c")]
     return {
         "schema_version": SCHEMA_VERSION,

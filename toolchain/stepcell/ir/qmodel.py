@@ -87,6 +87,8 @@ class QLstm:
     bias: IntArray
     requant: JointRequant
     cell_bits: int
+    held: str | None = None
+    """What the recurrent matrix reads in place of h's view: a QHold's value; `x` is then one, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ class QGru:
     candidate_input_shift: int
     candidate_recurrent_shift: int
     linear_before_reset: bool
+    held: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +122,7 @@ class QRnn:
     bias: IntArray
     requant: JointRequant
     relu: bool
+    held: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +240,20 @@ class QMean:
     y: QValue
 
 
+@dataclass(frozen=True)
+class QHold:
+    """held' = where(|v - held| > threshold, v, held), v being the int8 value x or the view of an int16 x.
+
+    Only recurrent layers read it: the C adds to their sums the columns that changed (docs/kernels.md, Delta).
+    """
+
+    x: str
+    held: str
+    y: QValue
+    threshold: int
+    reads_view: bool
+
+
 MAX_STEPS_OF_A_MEAN = 32767
 """2 * 32767 steps of |x| <= 32768 stay below 2^31 (2*total + n fits int32 in its magnitude as uint32)."""
 
@@ -256,6 +274,7 @@ QOp = (
     | QTotal
     | QCount
     | QMean
+    | QHold
 )
 
 
@@ -290,9 +309,9 @@ def q_reads(op: QOp) -> tuple[str, ...]:
     """Names of the values and states that an operation reads."""
     match op:
         case QLstm():
-            return (op.x, op.h, op.c)
+            return (op.x, op.h, op.c, *_held(op))
         case QGru() | QRnn():
-            return (op.x, op.h)
+            return (op.x, op.h, *_held(op))
         case QAdd() | QMul() | QMax():
             return (op.a, op.b)
         case QConcat():
@@ -303,8 +322,14 @@ def q_reads(op: QOp) -> tuple[str, ...]:
             return (op.total, op.count)
         case QConstant():
             return ()
+        case QHold():
+            return (op.x, op.held)
         case _:
             return (op.x,)
+
+
+def _held(op: QRecurrent) -> tuple[str, ...]:
+    return () if op.held is None else (op.held,)
 
 
 def q_writes(op: QOp) -> tuple[QValue, ...]:

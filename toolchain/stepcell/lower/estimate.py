@@ -12,13 +12,23 @@ GLUE = "glue"
 
 
 def estimate(core: Core, bodies: tuple[Body, ...]) -> Estimate | None:
-    """Instructions and stack of one step; None for a core without measured costs of its own."""
-    if core.costs_of or not core.costs:
+    """Instructions and stack of one step; None for a core without measured costs of its own.
+
+    Of delta it is the most that a step can take: every column changes.
+    """
+    if core.costs_of or GLUE not in core.costs:
         return None
     work = [item for body in bodies for call in body.calls for item in call.work]
+    if any(_is_delta(function) and function not in core.costs for function, _, _ in work):
+        return None
     work += [(GLUE, "function", len(bodies)), *((GLUE, "call", 1) for body in bodies for _ in body.calls)]
     stack = max(_stack(core.costs, body) for body in bodies)
     return Estimate(round(instructions(core.costs, tuple(work))), -(-stack // 8) * 8)
+
+
+def _is_delta(function: str) -> bool:
+    """Tables may be older than these functions, which make up most of a step."""
+    return function.startswith(("sc_hold", "sc_delta")) or function.endswith("_delta")
 
 
 def instructions(costs: Costs, work: Work) -> float:

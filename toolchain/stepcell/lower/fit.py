@@ -16,10 +16,20 @@ def check_fit(plan: Plan, board: Board) -> None:
     Code and the rest of the firmware come on top: what passes here may still not link.
     """
     tables = {table.name: table.bytes for table in plan.tables}
+    if board.near_flash_bytes:
+        _check_near_flash(plan, board, tables)
     _check(plan, board, "flash", board.flash_bytes, tables)
     bodies = [plan.step] if plan.read is None else [plan.step, plan.read]
     arrays = {field.name: field.bytes for field in plan.state} | _largest_buffers(bodies)
     _check(plan, board, "RAM", board.ram_bytes, arrays)
+
+
+def _check_near_flash(plan: Plan, board: Board, tables: Mapping[str, int]) -> None:
+    """Where pointers have 16 bits: all tables within their reach, and differences within one of them too."""
+    near = board.near_flash_bytes
+    largest = max(tables, key=lambda name: tables[name])
+    _check(plan, board, "near flash for a single table", near // 2 - 1, {largest: tables[largest]})
+    _check(plan, board, "near flash, where data has 16-bit addresses", near, tables)
 
 
 def _largest_buffers(bodies: Iterable[Body]) -> dict[str, int]:

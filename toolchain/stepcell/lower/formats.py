@@ -1,51 +1,95 @@
-"""Dense or sparse: the choice of a storage format, and so of a kernel, for each matrix."""
+"""Dense or sparse: the choice of a kernel, and so of a storage format, for each matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from stepcell.errors import StepcellError
 from stepcell.ir.qmodel import IntArray
-from stepcell.lower.pack import ROWS, block_map, fits_blocks
-from stepcell.target.model import Costs
+from stepcell.lower.kernels import Kernel, Packed, kernels_of
+from stepcell.target.model import Core
+
+Optimize = Literal["size", "speed"]
+"""size: no format bigger than dense at a byte a weight (half a byte where the weights fit). speed: any."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
-    """`width` columns a block, or None for dense, and why."""
+    """A kernel, its tables, what it costs, and why it was chosen."""
 
-    width: int | None
+    kernel: Kernel
+    packed: Packed
     instructions: int
     bytes: int
-    why: str
-
-    @property
-    def kernel(self) -> str:
-        """The format's part of a kernel's name."""
-        return "dense" if self.width is None else f"{ROWS}x{self.width}"
+    why: str = ""
 
 
-def choose_format(weights: IntArray, input_bits: int, costs: Costs) -> Format:
-    """The fastest format for rows in kernel order [4 * groups, cols] that is no bigger than dense.
+def choose_format(
+    weights: IntArray,
+    starts: IntArray,
+    input_bits: int,
+    core: Core,
+    optimize: Optimize = "size",
+    wanted: str | None = None,
+) -> Format:
+    """The fastest kernel for rows in kernel order [rows, cols], and by default none bigger than dense.
 
-    Instructions come from the core's measured costs: an affine function of row groups and blocks. A sparse
-    kernel that was not measured is no candidate.
+    Instructions come from the core's measured costs: an affine function of row groups and inner iterations.
+    A kernel that was not measured, or that is not proven exact for these weights, is no candidate.
+    `wanted` names a format to take even where it is slower or bigger than dense.
+    Raises StepcellError where the core has no kernel of the wanted format for inputs of `input_bits`.
     """
-    groups, cols = weights.shape[0] // ROWS, weights.shape[1]
-    dense_cost = costs[f"sc_matvec_dense_s{input_bits}"]
-    dense = Format(None, _instructions(dense_cost, groups, groups * cols), 4 * groups * cols, "")
-    candidates = [dense]
-    for width in (1, 2):
-        cost = costs.get(f"sc_matvec_{ROWS}x{width}_s{input_bits}")
-        if cost is not None and fits_blocks(weights, width):
-            blocks = int(block_map(weights, width).sum())
-            count = _instructions(cost, groups, blocks)
-            candidates.append(Format(width, count, blocks * (4 * width + 1) + groups, ""))
-    best = min((f for f in candidates if f.bytes <= dense.bytes), key=lambda f: (f.instructions, f.bytes))
+    found = list(_formats(weights, starts, input_bits, core))
+    plain = _fastest(_shortest_dense(found, weights.shape[1]))
+    candidates = [f for f in found if f.bytes <= plain.bytes or optimize == "speed"]
+    if wanted is not None:
+        candidates = [f for f in found if f.kernel.format == wanted] or _refuse(wanted, found, core)
+    best = _fastest(candidates)
     why = (
-        f"{best.kernel}: {best.instructions} instructions, {best.bytes} bytes "
-        f"(dense: {dense.instructions}, {dense.bytes})"
+        f"{best.kernel.format} ({best.kernel.name}): {best.instructions} instructions, {best.bytes} bytes "
+        f"({plain.kernel.format}: {plain.instructions}, {plain.bytes}"
     )
-    return Format(best.width, best.instructions, best.bytes, why)
+    others = sorted((f for f in found if f not in (best, plain)), key=lambda f: f.instructions)
+    why += "".join(f"; {f.kernel.format}: {f.instructions}, {f.bytes}" for f in others[:2]) + ")"
+    return Format(best.kernel, best.packed, best.instructions, best.bytes, why)
 
 
-def _instructions(cost: Mapping[str, float], groups: int, items: int) -> int:
-    return round(cost["group"] * groups + cost["item"] * items)
+def _shortest_dense(found: list[Format], cols: int) -> list[Format]:
+    """The dense formats with the fewest bytes a weight, columns that a kernel pads with zeros counted in."""
+
+    def rate(form: Format) -> float:
+        return form.bytes / (-(-cols // form.kernel.multiple) * form.kernel.multiple)
+
+    dense = [f for f in found if f.packed.columns is None]
+    least = min(map(rate, dense))
+    return [f for f in dense if rate(f) <= least]
+
+
+def _fastest(formats: list[Format]) -> Format:
+    return min(formats, key=lambda f: (f.instructions, f.bytes))
+
+
+def _formats(weights: IntArray, starts: IntArray, input_bits: int, core: Core) -> Iterable[Format]:
+    largest = int(abs(weights).max(initial=0))
+    for kernel in kernels_of(core):
+        cost = core.costs.get(kernel.name)
+        if cost is None or kernel.input_bits != input_bits or largest > kernel.weight_limit:
+            continue
+        if kernel.fits(weights, starts):
+            packed = kernel.pack(weights, starts)
+            yield Format(
+                kernel, packed, instructions_of(kernel, cost, len(weights), packed.items), packed.bytes
+            )
+
+
+def instructions_of(kernel: Kernel, cost: Mapping[str, float], rows: int, items: int) -> int:
+    """What a whole matrix costs, but for the calls, which every kernel has as many of."""
+    return round(cost["group"] * (rows // kernel.rows) + cost["item"] * items)
+
+
+def _refuse(wanted: str, found: list[Format], core: Core) -> list[Format]:
+    known = ", ".join(sorted({f.kernel.format for f in found}))
+    raise StepcellError(
+        f"{core.name} has no kernel of format {wanted} for this matrix; it has {known}.",
+        "Leave the choice to stepcell, or name one of these.",
+    )

@@ -1,196 +1,286 @@
 """Lowering of the layers with weights: packed tables, a descriptor, one call."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from stepcell.ir.qmodel import IntArray, QDense, QGru, QLstm, QMatrix, QRecurrent, QRnn
+from stepcell.ir.row_order import (
+    Order,
+    grain_of,
+    gru_row_order,
+    lstm_row_order,
+    reset_row_order,
+    row_order,
+    update_row_order,
+)
+from stepcell.lower import delta
 from stepcell.lower.formats import Format, choose_format
-from stepcell.lower.pack import gate_row_order, pack_blocks, pack_dense, permute
+from stepcell.lower.pack import permute
 from stepcell.lower.plan import Descriptor, MatrixRef, Table, Work
-from stepcell.lower.scope import Place, Scope, Shared
-
-I, O, F, C = range(4)  # noqa: E741  # the names of the LSTM's gates
-Z, R, N = range(3)
+from stepcell.lower.scope import Place, Scope
 
 
 def lower_lstm(scope: Scope, op: QLstm) -> None:
-    """Rows of four units: their i, o, f and c~ rows in turn."""
-    order = gate_row_order(op.h_next.size, (I, O, F, C))
-    numbers = (("units", op.h_next.size), ("cell_bits", op.cell_bits))
-    _lower_recurrent(scope, op, "lstm", "sc_lstm", order, op.bias, numbers, (op.h, op.c))
+    """i, o, f and c~ of each unit together; cells under 11 fraction bits convert otherwise."""
+    units, grain = op.h_next.size, _grain(scope, op, 4)
+    layer = _layer(scope, op, scope.shared.layer_name("lstm"), lstm_row_order(units, grain))
+    _describe(scope, op, layer, "sc_lstm_layer", grain, (("cell_bits", op.cell_bits),))
+    item = "coarse_item" if op.cell_bits < 11 else "item"
+    states = (scope.places[op.h].expression, scope.places[op.c].expression)
+    _call(scope, op, layer, "sc_lstm", states, item, tail=("sc_lstm_tail",), comment=_comment(op, layer))
 
 
 def lower_gru(scope: Scope, op: QGru) -> None:
-    """Rows of four units: z, r and n in turn; reset first, all the r rows come before."""
-    units = op.h_next.size
-    numbers = (("units", units),)
+    """z and r of each unit together, n apart; if r acts before the matrix, r first in a call of its own."""
+    units, grain = op.h_next.size, _grain(scope, op)
+    name, h = scope.shared.layer_name("gru"), scope.places[op.h].expression
     if op.linear_before_reset:
-        order = gate_row_order(units, (Z, R, N))
-        _lower_recurrent(scope, op, "gru", "sc_gru", order, op.input_bias, numbers, (op.h,))
-    else:
-        order = np.concatenate([gate_row_order(units, (R,)), gate_row_order(units, (Z, N))])
-        _lower_recurrent(scope, op, "gru", "sc_gru_reset_first", order, op.input_bias, numbers, (op.h,))
+        layer = _layer(scope, op, name, gru_row_order(units, grain, scope.pass_units))
+        shifts = (
+            ("candidate_input", op.candidate_input_shift),
+            ("candidate_recurrent", op.candidate_recurrent_shift),
+        )
+        _describe(scope, op, layer, "sc_gru_layer", grain, shifts=shifts)
+        _call(scope, op, layer, "sc_gru", (h,), "item", tail=("sc_gru_tail",), comment=_comment(op, layer))
+        return
+    reset = _layer(scope, op, f"{name}_reset", reset_row_order(units, grain))
+    update = _layer(scope, op, name, update_row_order(units, grain, scope.pass_units))
+    _describe(scope, op, reset, "sc_rnn_layer", grain)
+    _describe(scope, op, update, "sc_gru_layer", grain)
+    gated = scope.like(op.h, f"{name}_gated")
+    _call(scope, op, reset, "sc_gru_reset", (h, gated.expression), "item", comment=_comment(op, update))
+    view = scope.stored(f"{name}_gated", update.recurrent.kernel)
+    _call(scope, op, update, "sc_gru_reset_first", (view.expression, h), "item")
 
 
 def lower_rnn(scope: Scope, op: QRnn) -> None:
     """One gate."""
-    order = gate_row_order(op.h_next.size, (0,))
+    units, grain = op.h_next.size, _grain(scope, op)
+    layer = _layer(scope, op, scope.shared.layer_name("rnn"), row_order(units, grain))
+    _describe(scope, op, layer, "sc_rnn_layer", grain)
     function = "sc_rnn_relu" if op.relu else "sc_rnn_tanh"
-    _lower_recurrent(scope, op, "rnn", function, order, op.bias, (("units", op.h_next.size),), (op.h,))
+    h = scope.places[op.h].expression
+    _call(scope, op, layer, function, (h,), "item", comment=_comment(op, layer))
 
 
-def _lower_recurrent(
+def _grain(scope: Scope, op: QRecurrent, rows_of_unit: int = 1) -> int:
+    rows = scope.shared.group_rows if op.held is None else delta.ROWS
+    return grain_of(rows, rows_of_unit)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """Some rows of a recurrent operation, as one call computes them.
+
+    `sums` is where a layer of held values keeps its accumulators; `x` and `before` are then lists of changes.
+    """
+
+    name: str
+    order: Order
+    input: Format
+    recurrent: Format
+    x: Place
+    before: Place
+    sums: str | None = None
+
+
+def _layer(scope: Scope, op: QRecurrent, name: str, order: Order) -> _Layer:
+    """The kernels of its two matrices, and the vectors where they read them."""
+    joint = op.requant
+    input_bias = op.input_bias if isinstance(op, QGru) else op.bias
+    recurrent_bias = op.recurrent_bias if isinstance(op, QGru) else 0 * op.bias
+    input_starts = _starts(input_bias, joint.input_pre_shift, order)
+    recurrent_starts = _starts(recurrent_bias, joint.recurrent_pre_shift, order)
+    if op.held is not None:
+        w, r, sums = delta.lower_matrices(scope, op, name, order, (input_starts, recurrent_starts))
+        return _Layer(name, order, w, r, scope.places[op.x], scope.places[op.held], sums)
+    before = op.h if op.recurrent.reads_view else scope.snapshot(op.h)
+    form = scope.shared.form
+    w = _choose(scope, f"{name}.input", op.input, op.x, order, input_starts, form)
+    r = _choose(scope, f"{name}.recurrent", op.recurrent, before, order, recurrent_starts, form)
+    return _Layer(name, order, w, r, scope.stored(op.x, w.kernel), scope.stored(before, r.kernel))
+
+
+def _describe(
     scope: Scope,
     op: QRecurrent,
-    kind: str,
-    function: str,
-    order: IntArray,
-    bias: IntArray,
-    numbers: tuple[tuple[str, int], ...],
-    states: tuple[str, ...],
+    layer: _Layer,
+    ctype: str,
+    grain: int,
+    numbers: tuple[tuple[str, int], ...] = (),
+    shifts: tuple[tuple[str, int], ...] = (),
 ) -> None:
-    shared, layer = scope.shared, scope.shared.layer_name(kind)
-    x, w = _matrix(scope, layer, "input", op.input, order, op.x)
-    before = op.h if op.recurrent.reads_view else scope.snapshot(op.h)
-    view, r = _matrix(scope, layer, "recurrent", op.recurrent, order, before)
+    """The tables and the descriptor of a layer."""
     joint = op.requant
-    packed = permute(joint.recurrent_multipliers << 16 | joint.input_multipliers, order)
-    tables = [
-        Table(f"{layer}_bias", "int32_t", permute(bias, order), "starts the input accumulators"),
-        Table(f"{layer}_multipliers", "uint32_t", packed, "recurrent << 16 | input, of each row"),
-    ]
-    shifts = [
+    packed = permute(joint.recurrent_multipliers << 16 | joint.input_multipliers, layer.order)
+    multipliers = Table(
+        f"{layer.name}_multipliers", "uint32_t", packed, "recurrent << 16 | input, of each row"
+    )
+    matrices = (
+        _store(scope, f"{layer.name}_input", "input", layer.input, op.input),
+        _store(scope, f"{layer.name}_recurrent", "recurrent", layer.recurrent, op.recurrent),
+    )
+    scope.shared.tables.append(multipliers)
+    numbers = (
+        ("units", op.h_next.size),
+        ("grain", min(grain, scope.pass_units)),
         ("input_shift", joint.input_pre_shift),
         ("recurrent_shift", joint.recurrent_pre_shift),
-        ("post_shift", joint.post_shift),
-    ]
-    if isinstance(op, QGru) and op.linear_before_reset:
-        candidate = permute(op.recurrent_bias, gate_row_order(op.h_next.size, (N,)))
-        tables.insert(
-            1, Table(f"{layer}_candidate_bias", "int32_t", candidate, "starts n's recurrent accumulators")
-        )
-        shifts += [
-            ("candidate_input_shift", op.candidate_input_shift),
-            ("candidate_recurrent_shift", op.candidate_recurrent_shift),
-        ]
-    named = tuple((table.name.removeprefix(f"{layer}_"), table.name) for table in tables)
-    shared.tables.extend(tables)
-    shared.descriptors.append(Descriptor(layer, f"sc_{kind}_layer", (w, r), named, tuple(shifts), numbers))
-    scratch = []
-    if function == "sc_gru_reset_first":
-        gated = scope.view(op.h).value
-        scratch = [scope.local(gated, f"{layer}_gated").expression]
-    scope.call(
-        layer,
-        function,
-        f"&{shared.symbol(layer)}",
-        x.expression,
-        view.expression,
-        *scratch,
-        *(scope.places[state].expression for state in states),
-        comment=_comment(layer, op, w, r),
-        macs=op.input.weights.size + op.recurrent.weights.size,
-        kernels=(w.kernel, r.kernel),
-        work=_recurrent_work(op, function, (w, r)),
+        *numbers,
     )
-
-
-def _recurrent_work(op: QRecurrent, function: str, matrices: tuple[MatrixRef, ...]) -> Work:
-    """A layer works in groups of four units; an LSTM's cells under 11 fraction bits convert otherwise."""
-    units = op.h_next.size
-    groups = -(-units // 4)
-    coarse = isinstance(op, QLstm) and op.cell_bits < 11
-    calls = 3 * groups if function == "sc_gru_reset_first" else groups
-    return (
-        (function, "call", 1),
-        (function, "group", groups),
-        (function, "coarse_item" if coarse else "item", units),
-        *_multiplications(matrices, calls),
-    )
-
-
-def lower_dense(scope: Scope, op: QDense) -> None:
-    """Rows as they come, padded to four."""
-    shared, layer = scope.shared, scope.shared.layer_name("dense")
-    order = gate_row_order(op.y.size, (0,))
-    x, matrix = _matrix(scope, layer, "matrix", op.matrix, order, op.x)
-    tables = [
-        Table(f"{layer}_bias", "int32_t", permute(op.bias, order), "starts the accumulators"),
-        Table(f"{layer}_multipliers", "uint16_t", permute(op.requant.multipliers, order), "of each row"),
-    ]
-    shared.tables.extend(tables)
-    shared.descriptors.append(
+    scope.shared.descriptors.append(
         Descriptor(
-            layer,
-            "sc_dense_layer",
-            (matrix,),
-            (("bias", tables[0].name), ("multipliers", tables[1].name)),
-            (("pre_shift", op.requant.pre_shift), ("post_shift", op.requant.post_shift)),
-            (("rows", op.y.size), ("least", 0 if op.relu else -32768)),
+            layer.name,
+            ctype,
+            matrices,
+            (("multipliers", multipliers.name),),
+            (("post", joint.post_shift), *shifts),
+            numbers,
         )
     )
-    scope.places[op.y.name] = y = scope.local(op.y)
-    relu = ", relu" if op.relu else ""
+
+
+def _call(
+    scope: Scope,
+    op: QRecurrent,
+    layer: _Layer,
+    function: str,
+    arguments: tuple[str, ...],
+    item: str,
+    *,
+    tail: tuple[str, ...] = (),
+    comment: str = "",
+) -> None:
+    units = op.h_next.size
+    if layer.sums is not None:
+        function, arguments = f"{function}_delta", (layer.sums, *arguments)
+    rows = int((layer.order >= 0).sum())
+    passes = -(-units // scope.pass_units)
+    calls = (passes, 2 * passes if function == "sc_gru_reset_first" else passes)
+    if function in ("sc_gru_delta", "sc_rnn_tanh_delta"):
+        calls = (1, 1)
     scope.call(
-        layer,
-        "sc_dense",
-        f"&{shared.symbol(layer)}",
-        x.expression,
-        y.expression,
-        comment=f"{layer}: y = W x + b{relu}, {matrix.cols} -> {op.y.size} ({_stored(matrix, op.matrix)})",
-        macs=op.matrix.weights.size,
-        kernels=(matrix.kernel,),
+        layer.name,
+        function,
+        f"&{scope.shared.symbol(layer.name)}",
+        layer.x.expression,
+        layer.before.expression,
+        *arguments,
+        comment=comment,
+        macs=rows * (op.input.weights.shape[1] + op.recurrent.weights.shape[1]),
+        kernels=(layer.input.kernel.name, layer.recurrent.kernel.name, *tail),
         work=(
-            ("sc_dense", "call", 1),
-            ("sc_dense", "group", matrix.groups),
-            ("sc_dense", "item", op.y.size),
-            *_multiplications((matrix,), matrix.groups),
+            (function, "call", 1),
+            (function, "pass", passes),
+            (function, item, units),
+            *_multiplications(layer.input, len(layer.order), calls[0]),
+            *_multiplications(layer.recurrent, len(layer.order), calls[1]),
         ),
     )
 
 
-def _matrix(
-    scope: Scope, layer: str, part: str, matrix: QMatrix, order: IntArray, x: str
-) -> tuple[Place, MatrixRef]:
-    """Pack one matrix in the best format; the place of the vector that its kernel reads."""
-    shared = scope.shared
-    rows = permute(matrix.weights, order)
-    place = scope.view(x) if matrix.reads_view else scope.places[x]
-    chosen = choose_format(rows, place.value.bits, shared.costs)
-    density = float((matrix.weights != 0).mean())
-    shared.choices[f"{layer}.{part}"] = f"{chosen.why}; {density:.0%} of the weights are not zero"
-    if chosen.width == 2 and not matrix.reads_view:
-        place = scope.padded(x)
-    name = f"{layer}_{part}"
-    columns, items = _store(shared, name, rows, chosen)
-    kernel = f"sc_matvec_{chosen.kernel}_s{place.value.bits}"
-    return place, MatrixRef(part, kernel, name, columns, rows.shape[1], rows.shape[0] // 4, items)
-
-
-def _multiplications(matrices: tuple[MatrixRef, ...], calls: int) -> Work:
-    """What the kernels of a layer execute; a layer calls each of them `calls` times."""
-    return tuple(
-        work
-        for m in matrices
-        for work in ((m.kernel, "call", calls), (m.kernel, "group", m.groups), (m.kernel, "item", m.items))
+def lower_dense(scope: Scope, op: QDense) -> None:
+    """Rows as they come."""
+    shared, name = scope.shared, scope.shared.layer_name("dense")
+    grain = grain_of(shared.group_rows)
+    order = row_order(op.y.size, grain)
+    starts = _starts(op.bias, op.requant.pre_shift, order)
+    chosen = _choose(scope, name, op.matrix, op.x, order, starts)
+    x = scope.stored(op.x, chosen.kernel)
+    matrix = _store(scope, f"{name}_weights", "matrix", chosen, op.matrix)
+    packed = permute(op.requant.multipliers, order)
+    multipliers = Table(f"{name}_multipliers", "uint16_t", packed, "of each row")
+    shared.tables.append(multipliers)
+    shared.descriptors.append(
+        Descriptor(
+            name,
+            "sc_dense_layer",
+            (matrix,),
+            (("multipliers", multipliers.name),),
+            (("post", op.requant.post_shift),),
+            (
+                ("rows", op.y.size),
+                ("grain", grain),
+                ("pre_shift", op.requant.pre_shift),
+                ("least", 0 if op.relu else -32768),
+            ),
+        )
+    )
+    scope.places[op.y.name] = y = scope.local(op.y)
+    relu = ", relu" if op.relu else ""
+    sizes = f"{op.matrix.weights.shape[1]} -> {op.y.size}"
+    passes = -(-op.y.size // scope.pass_units)
+    scope.call(
+        name,
+        "sc_dense",
+        f"&{shared.symbol(name)}",
+        x.expression,
+        y.expression,
+        comment=f"{name}: y = W x + b{relu}, {sizes} ({_stored(chosen, op.matrix)})",
+        macs=op.matrix.weights.size,
+        kernels=(chosen.kernel.name, "sc_dense_tail"),
+        work=(
+            ("sc_dense", "call", 1),
+            ("sc_dense", "pass", passes),
+            ("sc_dense", "item", op.y.size),
+            *_multiplications(chosen, len(order), passes),
+        ),
     )
 
 
-def _store(shared: Shared, name: str, rows: IntArray, chosen: Format) -> tuple[str | None, int]:
-    """Add the tables of a packed matrix: (the table of block positions if sparse, words or blocks)."""
-    if chosen.width is None:
-        dense = pack_dense(rows).astype(np.int64)
+def _choose(
+    scope: Scope,
+    what: str,
+    matrix: QMatrix,
+    x: str,
+    order: Order,
+    starts: IntArray,
+    form: str | None = None,
+) -> Format:
+    """The best format of one matrix, or the one called `form`."""
+    shared = scope.shared
+    bits = 8 if matrix.reads_view else scope.value(x).bits
+    rows = permute(matrix.weights, order)
+    chosen = choose_format(rows, starts, bits, shared.core, shared.optimize, form)
+    density = float((matrix.weights != 0).mean())
+    shared.choices[what] = f"{chosen.why}; {density:.0%} of the weights are not zero"
+    return chosen
+
+
+def _starts(bias: IntArray, shift: int, order: Order) -> IntArray:
+    """What accumulators start with: the bias, and the half that rounds their shift."""
+    half = (1 << shift) >> 1
+    return permute(bias + half, order, padding=half)
+
+
+def _multiplications(chosen: Format, rows: int, calls: int) -> Work:
+    """What a kernel executes over all the calls that a layer makes of it."""
+    name = chosen.kernel.name
+    groups = rows // chosen.kernel.rows
+    return ((name, "call", calls), (name, "group", groups), (name, "item", chosen.packed.items))
+
+
+def _store(scope: Scope, name: str, field: str, chosen: Format, matrix: QMatrix) -> MatrixRef:
+    """Add the tables of a packed matrix."""
+    shared, packed, kernel = scope.shared, chosen.packed, chosen.kernel
+    rows, cols = matrix.weights.shape
+    words = packed.words if len(packed.words) else np.zeros(1, np.uint32)  # C has no empty arrays
+    what = f"{rows} x {cols} weights, {kernel.format}, for {kernel.name}"
+    shared.tables.append(Table(name, "uint32_t", words.astype(np.int64), what))
+    columns = None
+    if packed.columns is not None:
+        columns = f"{name}_columns"
+        where = "for each row group: how many blocks, then where"
+        shared.tables.append(Table(columns, "uint8_t", packed.columns.astype(np.int64), where))
+    start = None
+    if len(packed.start):
+        start = f"{name}_start"
         shared.tables.append(
-            Table(name, "uint32_t", dense, f"{rows.shape[0]} x {rows.shape[1]} weights, dense")
+            Table(start, "int32_t", packed.start.astype(np.int64), "what accumulators start with")
         )
-        return None, len(dense)
-    words, positions = pack_blocks(rows, chosen.width)
-    blocks = len(words) // chosen.width
-    what = f"{rows.shape[0]} x {rows.shape[1]} weights, {blocks} blocks of {chosen.kernel}"
-    stored = words.astype(np.int64) if len(words) else np.zeros(1, np.int64)  # C has no empty arrays
-    shared.tables.append(Table(name, "uint32_t", stored, what))
-    where = "for each row group: how many blocks, then where"
-    shared.tables.append(Table(f"{name}_columns", "uint8_t", positions.astype(np.int64), where))
-    return f"{name}_columns", blocks
+    padded = -(-cols // kernel.multiple) * kernel.multiple
+    return MatrixRef(field, kernel.name, name, columns, start, padded, packed.stride)
 
 
 _EQUATIONS = {
@@ -202,7 +292,7 @@ _EQUATIONS = {
 }
 
 
-def _comment(layer: str, op: QRecurrent, w: MatrixRef, r: MatrixRef) -> str:
+def _comment(op: QRecurrent, layer: _Layer) -> str:
     match op:
         case QLstm():
             kind = "lstm"
@@ -211,10 +301,11 @@ def _comment(layer: str, op: QRecurrent, w: MatrixRef, r: MatrixRef) -> str:
         case QRnn():
             kind = "rnn_relu" if op.relu else "rnn_tanh"
     sizes = f"{op.input.weights.shape[1]} -> {op.h_next.size}"
-    return f"{layer}: {_EQUATIONS[kind]}, {sizes} (W {_stored(w, op.input)}, R {_stored(r, op.recurrent)})"
+    stored = f"W {_stored(layer.input, op.input)}, R {_stored(layer.recurrent, op.recurrent)}"
+    return f"{layer.name}: {_EQUATIONS[kind]}, {sizes} ({stored})"
 
 
-def _stored(ref: MatrixRef, matrix: QMatrix) -> str:
-    kind = ref.kernel.removeprefix("sc_matvec_").rsplit("_", 1)[0]
-    nonzero = float((matrix.weights != 0).mean())
-    return "dense" if kind == "dense" else f"{kind} blocks, density {nonzero:.2f}"
+def _stored(chosen: Format, matrix: QMatrix) -> str:
+    if chosen.packed.columns is None:
+        return chosen.kernel.format
+    return f"{chosen.kernel.format} blocks, density {float((matrix.weights != 0).mean()):.2f}"

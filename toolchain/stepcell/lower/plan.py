@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-C_BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4}
+C_BYTES = {
+    "int8_t": 1,
+    "uint8_t": 1,
+    "int16_t": 2,
+    "uint16_t": 2,
+    "int32_t": 4,
+    "uint32_t": 4,
+    "sc_change": 4,
+    "sc_change_pair": 8,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,16 +36,15 @@ class Table:
 
 @dataclass(frozen=True)
 class MatrixRef:
-    """How a layer's descriptor names a matrix: its kernel and its tables."""
+    """How a layer's descriptor names a matrix: its kernel, its tables, and where it starts in them."""
 
     field: str
     kernel: str
     weights: str
     columns: str | None
+    start: str | None
     cols: int
-    groups: int
-    items: int
-    """Words of a dense matrix, blocks of a sparse one."""
+    stride: int
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,7 @@ class Plan:
 
     name: str
     core: str
+    kernel_folder: str
     input: Port
     output: Port
     left_to_caller: str | None
@@ -163,6 +172,11 @@ class Plan:
     def macs(self) -> int:
         """Multiplications of one step with every matrix dense."""
         return sum(call.macs for call in self.calls)
+
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether a step takes other instructions for other data; estimates are then of the most."""
+        return any(call.function.startswith("sc_hold") for call in self.calls)
 
     def facts(self) -> dict[str, Any]:
         """The choices and sizes that the manifest lists."""

@@ -3,15 +3,18 @@
 from dataclasses import dataclass, field, replace
 
 from stepcell.ir.qmodel import QModel, QValue
+from stepcell.lower.formats import Optimize
+from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.lower.memory import LocalArray, share_buffers
-from stepcell.lower.plan import Body, Call, Descriptor, Table
-from stepcell.target.model import Costs
+from stepcell.lower.plan import C_BYTES, Body, Call, Descriptor, Table
+from stepcell.lower.sums import Sums
+from stepcell.target.model import Core
 
 CTYPES = {8: "int8_t", 16: "int16_t", 32: "int32_t"}
 PARAMETERS = ("s", "x", "y")
 """Of the generated functions."""
 PADDING = 4
-"""Vectors that a kernel may read in blocks are padded with zeros to a multiple of this."""
+"""Vectors that a kernel may read in blocks are padded with zeros to a multiple of this, at least."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Place:
     expression: str
     value: QValue
     readable: int
+    ctype: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +32,24 @@ class Shared:
     """What the functions of a bundle have in common; tables and descriptors grow as layers are lowered."""
 
     qmodel: QModel
-    costs: Costs
+    core: Core
+    optimize: Optimize = "size"
+    form: str | None = None
     tables: list[Table] = field(default_factory=list)
     descriptors: list[Descriptor] = field(default_factory=list)
     choices: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    sums: list[Sums] = field(default_factory=list)
+
+    @property
+    def group_rows(self) -> int:
+        """Rows that fill whole row groups of any kernel of the core."""
+        return max(kernel.rows for kernel in kernels_of(self.core))
+
+    @property
+    def padding(self) -> int:
+        """To a multiple of what vectors are padded: any kernel of the core may read them."""
+        return max(PADDING, *(kernel.multiple for kernel in kernels_of(self.core)))
 
     def layer_name(self, kind: str) -> str:
         """gru1, gru2, dense1, ... in order of execution."""
@@ -53,12 +70,22 @@ class Scope:
     locals: list[LocalArray] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
-    def local(self, value: QValue, name: str | None = None) -> Place:
+    @property
+    def pass_units(self) -> int:
+        """How many units a layer computes at once, at most."""
+        return self.shared.core.pass_units
+
+    def local(self, value: QValue, name: str | None = None, ctype: str | None = None) -> Place:
         """A new local array for `value`, padded so that block kernels may read past its end."""
-        count = -(-value.size // PADDING) * PADDING
-        array = LocalArray(self._free_name(name or value.name), CTYPES[value.bits], count)
+        count = -(-value.size // self.shared.padding) * self.shared.padding
+        ctype = ctype or CTYPES[value.bits]
+        return Place(self.array(name or value.name, ctype, count), value, count, ctype)
+
+    def array(self, name: str, ctype: str, count: int) -> str:
+        """A new local array: its name, which is `name` if that is free."""
+        array = LocalArray(self._free_name(name), ctype, count)
         self.locals.append(array)
-        return Place(array.name, value, count)
+        return array.name
 
     def _free_name(self, name: str) -> str:
         """`name`, with underscores until it is neither a parameter's nor another array's."""
@@ -78,7 +105,7 @@ class Scope:
 
     def copy(self, layer: str, to: Place, source: str, comment: str = "") -> None:
         """Copy bytes from the C expression `source`, zeros into the padding."""
-        unit = to.value.bits // 8
+        unit = C_BYTES[to.ctype]
         size, padded = to.value.size * unit, to.readable * unit
         self.padded_vector(layer, "sc_copy", size, padded, to.expression, source, comment=comment)
 
@@ -89,35 +116,79 @@ class Scope:
         work = ((function, "call", 1), (function, "item", items), (function, "zero", padded - items))
         self.call(layer, function, *arguments, items, padded, comment=comment, work=work)
 
-    def view(self, name: str) -> Place:
-        """The int8 view of an int16 value, made once."""
-        key = f"{name}_view"
+    def value(self, name: str) -> QValue:
+        """What is known of a value, wherever it lies."""
+        return self.shared.qmodel.input if self._is_frame(name) else self.places[name].value
+
+    def place(self, name: str) -> Place:
+        """Where a value lies, in its own type; the input is copied when something first reads it so."""
+        if self._is_frame(name):
+            self.places[name] = frame = self.local(self.value(name), "frame")
+            self.copy("frame", frame, "x", comment="x may lie anywhere")
+        return self.places[name]
+
+    def anywhere(self, name: str) -> str:
+        """Where int8 values lie, which need neither alignment nor padding."""
+        return "x" if self._is_frame(name) else self.places[name].expression
+
+    def _is_frame(self, name: str) -> bool:
+        return name not in self.places and name == self.shared.qmodel.input.name
+
+    def stored(self, name: str, kernel: Kernel) -> Place:
+        """The vector that a kernel reads: padded, in its type, the int8 view where it wants 8 bits."""
+        value = self.value(name)
+        if value.bits == 16 and kernel.input_bits == 8:
+            return self._view(name, kernel.vector)
+        if kernel.vector == CTYPES[value.bits]:
+            return self._padded(name)
+        return self._widened(name, kernel.vector)
+
+    def _view(self, name: str, ctype: str) -> Place:
+        key = f"{name}_view_{ctype}"
         if key not in self.places:
-            source = self.places[name]
-            value = QValue(key, source.value.shape, 8, source.value.scale * 256)
-            place = self.local(value)
+            source = self.place(name)
+            value = QValue(f"{name}_view", source.value.shape, 8, source.value.scale * 256)
+            self.places[key] = place = self.local(value, ctype=ctype)
+            function = f"sc_view_s{8 * C_BYTES[ctype]}"
             self.padded_vector(
-                key, "sc_view", value.size, place.readable, place.expression, source.expression
+                value.name, function, value.size, place.readable, place.expression, source.expression
             )
-            self.places[key] = place
         return self.places[key]
 
-    def snapshot(self, name: str) -> str:
-        """The name of a copy of an int16 state as it is now; the layer that reads it overwrites the state."""
-        key = f"{name}_snapshot"
-        self.places[key] = self.local(replace(self.places[name].value, name=key))
-        self.copy(key, self.places[key], self.places[name].expression)
-        return key
+    def _widened(self, name: str, ctype: str) -> Place:
+        """A value in a wider type; int8 input is widened from where the caller has it, at any alignment."""
+        key = f"{name}_{ctype}"
+        if key not in self.places:
+            bits = self.value(name).bits
+            source = self.anywhere(name) if bits == 8 else self.place(name).expression
+            local = "frame" if self._is_frame(name) else name
+            self.places[key] = place = self.local(self.value(name), local, ctype)
+            function = f"sc_widen_s{bits}_s{8 * C_BYTES[ctype]}"
+            size = place.value.size
+            self.padded_vector(name, function, size, place.readable, place.expression, source)
+        return self.places[key]
 
-    def padded(self, name: str) -> Place:
+    def _padded(self, name: str) -> Place:
         """The value where a block kernel may read past its end."""
-        place = self.places[name]
-        if place.readable % 2 == 0:
+        place = self.place(name)
+        if place.readable % self.shared.padding == 0:
             return place
         key = f"{name}_padded"
         if key not in self.places:
             self.places[key] = self.local(replace(place.value, name=key))
             self.copy(key, self.places[key], place.expression)
+        return self.places[key]
+
+    def snapshot(self, name: str) -> str:
+        """The name of a copy of an int16 state as it is now; the layer that reads it overwrites the state."""
+        key = f"{name}_snapshot"
+        self.places[key] = self.like(name, key)
+        self.copy(key, self.places[key], self.places[name].expression)
+        return key
+
+    def like(self, name: str, key: str) -> Place:
+        """A new local array called `key` for a value of the kind of another."""
+        self.places[key] = self.local(replace(self.value(name), name=key))
         return self.places[key]
 
     def body(self) -> Body:

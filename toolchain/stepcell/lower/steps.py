@@ -10,6 +10,7 @@ from stepcell.ir.qmodel import (
     QCount,
     QDense,
     QGru,
+    QHold,
     QLstm,
     QMax,
     QMean,
@@ -21,7 +22,7 @@ from stepcell.ir.qmodel import (
     QTotal,
     q_reads,
 )
-from stepcell.lower import layers
+from stepcell.lower import delta, layers
 from stepcell.lower.plan import Table
 from stepcell.lower.scope import Place, Scope
 
@@ -60,6 +61,8 @@ def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tup
             pairs = [(op.total, op.y.name)]
         case QCount():
             pairs = [(op.x, op.y.name)]
+        case QHold():
+            pairs = [(op.held, op.y.name)]
         case _:
             pass
     return [pair for pair in pairs if pair in updates]
@@ -78,7 +81,7 @@ def _save(scope: Scope, state: str) -> Place:
 
 def _store_states(scope: Scope, states: dict[str, Place], updates: list[tuple[str, str]]) -> None:
     """Copy new values into their states; old states that become others are read before any is written."""
-    sources = {state: scope.places[value] for state, value in updates}
+    sources = {state: scope.place(value) for state, value in updates}
     for state, value in updates:
         if value in states and sources[state] is states[value]:
             sources[state] = scope.local(states[value].value, f"{value}_to_{state}")
@@ -99,26 +102,28 @@ def lower_op(scope: Scope, op: QOp) -> None:
             layers.lower_rnn(scope, op)
         case QDense():
             layers.lower_dense(scope, op)
+        case QHold():
+            delta.lower_hold(scope, op)
         case _:
             _lower_vector(scope, op)
 
 
 def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an operation
-    place = scope.places
+    place = scope.place
     match op:
         case QActivate():
-            _vector(scope, op.function, op, place[op.x].expression, op.y.size)
+            _vector(scope, op.function, op, place(op.x).expression, op.y.size)
         case QAdd():
-            a, b = place[op.a].expression, place[op.b].expression
+            a, b = place(op.a).expression, place(op.b).expression
             _vector(scope, "add", op, a, b, op.y.size, op.a_multiplier, op.b_multiplier, shift_text(op.shift))
         case QMul():
-            a, b = place[op.a].expression, place[op.b].expression
+            a, b = place(op.a).expression, place(op.b).expression
             _vector(scope, "mul", op, a, b, op.y.size, op.multiplier, shift_text(op.shift))
         case QMax():
-            _vector(scope, "max", op, place[op.a].expression, place[op.b].expression, op.y.size)
+            _vector(scope, "max", op, place(op.a).expression, place(op.b).expression, op.y.size)
         case QRescale():
             _vector(
-                scope, "rescale", op, place[op.x].expression, op.y.size, op.multiplier, shift_text(op.shift)
+                scope, "rescale", op, place(op.x).expression, op.y.size, op.multiplier, shift_text(op.shift)
             )
         case QConstant():
             _vector(scope, "constant", op, _table(scope, op.y.name, op.values.reshape(-1)), op.y.size)
@@ -131,16 +136,16 @@ def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an op
                 op.total,
                 "sc_total",
                 op.y.size,
-                place[op.total].expression,
-                place[op.x].expression,
+                place(op.total).expression,
+                place(op.x).expression,
                 op.y.size,
-                place[op.count].expression,
+                place(op.count).expression,
                 comment=f"{op.total}: the sum of a mean over time",
             )
         case QCount():
-            scope.vector(op.x, "sc_count", 1, place[op.x].expression, comment=f"{op.x}: how many steps")
+            scope.vector(op.x, "sc_count", 1, place(op.x).expression, comment=f"{op.x}: how many steps")
         case QMean():
-            _vector(scope, "mean", op, place[op.total].expression, op.y.size, place[op.count].expression)
+            _vector(scope, "mean", op, place(op.total).expression, op.y.size, place(op.count).expression)
         case _:
             raise TypeError(f"no lowering for {type(op).__name__}")
 
@@ -184,7 +189,7 @@ def _take(scope: Scope, op: QTake) -> None:
         f"sc_take_s{op.y.bits}",
         op.y.size,
         to.expression,
-        scope.places[op.x].expression,
+        scope.place(op.x).expression,
         indices,
         op.y.size,
         comment=f"{layer}: {op.y.name}",
@@ -196,7 +201,7 @@ def _concat(scope: Scope, op: QConcat) -> None:
     scope.places[op.y.name] = to = scope.local(op.y)
     at, unit = 0, op.y.bits // 8
     for i, x in enumerate(op.xs):
-        part = scope.places[x]
+        part = scope.place(x)
         padded = to.readable - at if i == len(op.xs) - 1 else part.value.size
         target = to.expression if at == 0 else f"{to.expression} + {at}"
         comment = f"{layer}: {op.y.name}" if at == 0 else ""
