@@ -28,6 +28,21 @@ demo: setup ## Train, prune, quantize and compile a GRU, and run it on an emulat
 bench-demo: setup ## The demo's accuracy over five seeds; CELL=lstm for an LSTM
 	$(BIN)/python examples/demo_seeds.py --cell $(or $(CELL),gru)
 
+.PHONY: bench
+bench: bench-kernels bench-models ## Count what kernels and whole models cost on every core, into build/bench
+
+.PHONY: bench-kernels
+bench-kernels: setup
+	$(BIN)/python scripts/bench_kernels.py
+
+.PHONY: bench-models
+bench-models: setup
+	$(BIN)/python scripts/bench_models.py
+
+.PHONY: bench-diff
+bench-diff: setup ## What `make bench` found against benchmarks/; fails if something takes over 1 % more
+	$(BIN)/python scripts/bench_diff.py
+
 .PHONY: test
 test: system-packages setup lint pytest wheel ## Install what the tests need, then run every check and test
 

@@ -2,12 +2,14 @@
 
 usage: python scripts/measure_costs.py cortex-m4 [cortex-m0plus ...] [--check]
 
-Random models, every matrix kernel forced on a third of them, are compiled with arm-none-eabi-gcc -O2 and
-every call of a step is counted exactly in Unicorn; an affine model of each function is fitted to the counts.
-Frames come from -fstack-usage: the larger of arm-none-eabi-gcc's and zig's.
+Every matrix kernel of the core runs on random matrices, and random models are compiled so that each kernel is
+taken in some of them, and some with delta; every call is counted exactly in an emulator, and an affine model
+of each function is fitted to the counts. Frames come from -fstack-usage of the core's GCC and of zig, and
+from what assembly says.
 --check fails if the tables in the repository are not what is measured now.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,22 +21,30 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from kernel_images import KernelCase, run_kernels
 from random_bundles import preferring
 from random_models import random_qmodel
 from stepcell.build import Bundle, build_firmware, find_tool, load_bundle
-from stepcell.build.firmware import FIRMWARE_COMPILERS
 from stepcell.build.flags import command, firmware_flags
 from stepcell.emit import emit
+from stepcell.ir.qmodel import QHold, QModel
 from stepcell.lower import lower
 from stepcell.lower.estimate import GLUE
+from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.lower.plan import Plan, Work
 from stepcell.paths import runtime_dir, targets_dir
+from stepcell.quantize.delta import hold_inputs
+from stepcell.reference.integer_model import run_integer
 from stepcell.run import profile_step
+from stepcell.run.emulators import counting_emulator
+from stepcell.run.profile import random_job
 from stepcell.target import Board, Core, board_for, load_core
 
-MODELS = 160
+MODELS, HELD_MODELS = 160, 48
 GLUE_STACK = 112  # what step, push and read save, pass and spill; tests/test_lower_estimate.py checks the sum
 MARKER = "# Measured by scripts/measure_costs.py"
+SHAPES = [(rows, cols) for rows in (8, 32) for cols in (1, 3, 8, 10, 16, 33, 64, 128)]
+DENSITIES = (0.1, 0.25, 0.5)
 Row = tuple[Work, int]
 
 
@@ -56,53 +66,120 @@ def main(arguments: Sequence[str]) -> int:
 def measure(core: Core) -> str:
     """The [costs] tables of a core as TOML text."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = _count(core, Path(folder))
+        rows = _count_kernels(core, Path(folder)) + _count_models(core, Path(folder))
         frames = _frames(core, Path(folder))
     keys = sorted({(function, what) for work, _ in rows for function, what, _ in work})
     costs = dict(zip(keys, _fit(rows, keys), strict=True))
-    lines = [
-        f"{MARKER}: instructions per call, row group and item; bytes of stack frame. arm-none-eabi-gcc -O2."
-    ]
-    for function in sorted({function for function, _ in keys} | set(frames)):
+    lines = [f"{MARKER}: instructions per call, pass, row group and item, by {core.gcc} -O2; bytes of stack."]
+    for function in sorted({function for function, _ in keys}):
         values = {what: cost for (f, what), cost in costs.items() if f == function}
-        if function in frames:
-            values["stack"] = frames[function]
-        if len(values) > ("stack" in values):
-            lines += [f"[costs.{function}]", *(f"{what} = {cost:g}" for what, cost in values.items())]
+        values["stack"] = frames.get(function, 0)
+        lines += [f"[costs.{function}]", *(f"{what} = {cost:g}" for what, cost in values.items())]
+    tails = [name for name in sorted(frames) if name.endswith("_tail")]
+    lines += [line for name in tails for line in (f"[costs.{name}]", f"stack = {frames[name]}")]
     return "\n".join(lines) + "\n"
 
 
-def _count(core: Core, folder: Path) -> list[Row]:
+def _count_kernels(core: Core, folder: Path) -> list[Row]:
+    rng = np.random.default_rng(0)
+    cases = [case for kernel in kernels_of(core) for case in _cases(rng, kernel)]
+    results = run_kernels(board_for(core).name, cases, folder / "kernels", core.gcc)
+    return [(_kernel_work(case), result.instructions) for case, result in zip(cases, results, strict=True)]
+
+
+def _cases(rng: np.random.Generator, kernel: Kernel) -> list[KernelCase]:
+    """Matrices of the sizes that a pass of a layer has."""
+    cases = []
+    for rows, cols in SHAPES:
+        for density in DENSITIES if "x" in kernel.format else (1.0,):
+            weights = rng.integers(-kernel.weight_limit, kernel.weight_limit + 1, (rows, cols))
+            weights *= np.repeat(rng.random((rows // kernel.rows, cols)) < density, kernel.rows, axis=0)
+            x = rng.integers(-128, 128, cols)
+            cases.append(KernelCase(kernel, weights, np.zeros(rows, np.int64), x))
+    return cases
+
+
+def _kernel_work(case: KernelCase) -> Work:
+    kernel, rows = case.kernel, len(case.weights)
+    name, items = kernel.name, kernel.pack(case.weights, case.starts).items
+    return ((name, "call", 1), (name, "group", rows // kernel.rows), (name, "item", items))
+
+
+def _count_models(core: Core, folder: Path) -> list[Row]:
     board = board_for(core)
-    plans = _plans(core)
+    held = _held_models(core)
+    plans = [*_plans(core), *held]
     for plan in plans:
         emit(plan, folder / plan.name, {}, {})
     rows: list[Row] = []
     for start in range(0, len(plans), 40):
         part = plans[start : start + 40]
         bundles = [load_bundle(folder / plan.name) for plan in part]
-        elf = build_firmware(bundles, board, folder / f"image{start}", "arm-gcc")
+        elf = build_firmware(bundles, board, folder / f"image{start}", core.gcc)
         for plan, bundle in zip(part, bundles, strict=True):
-            rows += _rows(plan, elf, board, bundle)
+            rows += _rows(plan, elf, board, bundle, held.get(plan))
     return rows
 
 
-def _rows(plan: Plan, elf: Path, board: Board, bundle: Bundle) -> list[Row]:
-    profile = profile_step(elf, bundle, board, "unicorn", 1)
+def _rows(plan: Plan, elf: Path, board: Board, bundle: Bundle, held: QModel | None) -> list[Row]:
+    profile = profile_step(elf, bundle, board, counting_emulator(None, board), 1)
     *layers, glue = profile.layers
-    rows = [(call.work, layer.instructions) for call, layer in zip(plan.calls, layers, strict=True)]
+    works = [call.work for call in plan.calls] if held is None else _changed(plan, held, bundle)
+    rows = [(work, layer.instructions) for work, layer in zip(works, layers, strict=True)]
     functions = 1 if plan.read is None else 2
     return [*rows, (((GLUE, "function", functions), (GLUE, "call", len(plan.calls))), glue.instructions)]
 
 
 def _plans(core: Core) -> list[Plan]:
     plans = []
+    kernels = kernels_of(core)
     for seed in range(MODELS):
         rng = np.random.default_rng(seed)
-        qmodel, _ = random_qmodel(rng, activations=("int8", "int16")[seed % 2], max_units=48)
-        kernel = ("dense", "4x1", "4x2")[seed % 3]
-        plans.append(lower(replace(qmodel, name=f"m{seed}"), preferring(core, kernel)))
+        kernel = kernels[seed % len(kernels)]
+        weights = "int8" if kernel.weight_limit > 7 else "int4"
+        activations = f"int{kernel.input_bits}"
+        qmodel, _ = random_qmodel(rng, activations=activations, weights=weights, max_units=48)
+        favoured = preferring(core, kernel)
+        plans.append(lower(replace(qmodel, name=f"m{seed}"), favoured, optimize="speed"))
     return plans
+
+
+def _held_models(core: Core) -> dict[Plan, QModel]:
+    """Models with delta, as random as the others."""
+    found = {}
+    for seed in range(HELD_MODELS):
+        rng = np.random.default_rng([seed, 1])
+        layers = (("lstm", "gru_after", "rnn_tanh")[seed % 3],)
+        model, _ = random_qmodel(rng, layers=layers, prelude="none", max_units=48)
+        qmodel = hold_inputs(replace(model, name=f"held{seed}"), int(rng.integers(0, 100)))
+        found[lower(qmodel, core)] = qmodel
+    return found
+
+
+def _changed(plan: Plan, qmodel: QModel, bundle: Bundle) -> list[Work]:
+    """The work of every call in the step that is counted: that of the columns which change in it."""
+    x = next(iter(random_job(bundle, 2).lanes[0].inputs.values()))
+    states = run_integer(qmodel, x.reshape(1, 2, *qmodel.input.shape).astype(np.int64)).states
+    changed = {
+        op.held: (states[op.held][0, 0] != states[op.held][0, 1]).reshape(-1)
+        for op in qmodel.ops
+        if isinstance(op, QHold)
+    }
+    shares: list[float] = []
+    works = []
+    for call in plan.calls:
+        if call.layer in changed:
+            columns = changed[call.layer]
+            pairs = np.pad(columns, (0, len(columns) % 2)).reshape(-1, 2).any(axis=1)
+            shares.append(float((pairs if "pairs" in call.function else columns).mean()))
+            work = [(f, what, int(columns.sum()) if what == "change" else n) for f, what, n in call.work]
+        else:
+            work = [
+                (f, what, round(n * shares.pop(0)) if f.startswith("sc_delta") and what == "item" else n)
+                for f, what, n in call.work
+            ]
+        works.append(tuple(work))
+    return works
 
 
 def _fit(rows: list[Row], keys: list[tuple[str, str]]) -> list[float]:
@@ -122,19 +199,39 @@ def _fit(rows: list[Row], keys: list[tuple[str, str]]) -> list[float]:
 
 
 def _frames(core: Core, folder: Path) -> dict[str, int]:
-    """Stack frame of every runtime function, by the compilers' own account."""
+    """Stack frame of every runtime function: what its compilers say, and what assembly says of itself."""
     frames = {GLUE: GLUE_STACK}
-    for compiler in FIRMWARE_COMPILERS:
+    source = runtime_dir() / "src"
+    own = sorted((source / core.kernel_folder).glob("sc_*")) if core.kernel_folder else []
+    headers = [path for path in own if path.suffix == ".h"]
+    # Flat, as a bundle has them: sc_isa.h is the folder's; its C files lie beside the portable ones.
+    files = {path.name: path.read_text() for path in [*source.glob("*.[ch]"), *headers]}
+    files |= {f"own_{path.name}": path.read_text() for path in own if path.suffix == ".c"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for compiler in (core.gcc, *(["zig"] if core.zig_target else [])):
         tool = find_tool(compiler)
-        build = [*command(tool), *firmware_flags(tool, core, "-O2"), "-std=c99", "-fstack-usage"]
-        for source in sorted((runtime_dir() / "src").glob("*.c")):
+        build = [*command(tool), *firmware_flags(tool, core, "-O2"), "-std=c99", "-fstack-usage", "-c"]
+        for name in sorted(name for name in files if name.endswith(".c")):
             include = f"-I{runtime_dir() / 'include'}"
-            subprocess.run([*build, include, "-c", str(source), "-o", "unit.o"], cwd=folder, check=True)
+            subprocess.run([*build, include, name, "-o", "unit.o"], cwd=folder, check=True)
             for line in (folder / "unit.su").read_text().splitlines():
                 where, size, _ = line.split("\t")
-                name = where.rsplit(":", 1)[-1]
-                frames[name] = max(frames.get(name, 0), int(size))
+                function = where.rsplit(":", 1)[-1]
+                frames[function] = max(frames.get(function, 0), int(size))
+    for path in own:
+        if path.suffix == ".S":
+            frames[path.stem] = declared_frame(path)
     return {name: size for name, size in frames.items() if name.startswith("sc_") or name == GLUE}
+
+
+def declared_frame(path: Path) -> int:
+    """What the function of an assembly file, which has the file's name, says that it takes of the stack."""
+    text = path.read_text()
+    found = re.findall(r"/\* frame: (\d+) bytes \*/", text)
+    if len(found) != 1 or not re.search(rf"\b{path.stem}\b", text):
+        raise ValueError(f"{path}: {path.stem} has {len(found)} comments `/* frame: N bytes */`, not one.")
+    return int(found[0])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stepcell.ir import Finish, Function, Model, Stage, verify
 from stepcell.ir.ops import Value
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.lower import Plan, lower
+from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.quantize import quantize
 from stepcell.reference.integer_model import IntegerRun, run_integer
 from stepcell.run import Job, JobResult, Kind, lane
@@ -78,6 +79,14 @@ def sized_model(
 ) -> QModel:
     """An int8 model of exactly these sizes with Gaussian weights."""
     rng = np.random.default_rng(0)
+    model = sized_float_model(rng, name, layers, features, units, outputs, head)
+    return quantize(model, random_sequences(rng, model), "int8")
+
+
+def sized_float_model(
+    rng: Generator, name: str, layers: tuple[str, ...], features: int, units: int, outputs: int, head: str
+) -> Model:
+    """A float model of exactly these sizes with Gaussian weights."""
     build = Build(rng, units, "gaussian", False)
     build.size = lambda: units  # type: ignore[method-assign]
     x = y = Value("x", (features,))
@@ -88,18 +97,19 @@ def sized_model(
     finish = Finish(tuple(build.finish), (output,)) if finished else None
     stage = Stage("main", (x,), tuple(build.ops), tuple(build.updates), () if finished else (output,))
     function = Function("main", (x,), (stage,), finish, (output,))
-    model = verify(Model(name, (function,), tuple(build.states), build.weights, build.masks))
-    return quantize(model, random_sequences(rng, model), "int8")
+    return verify(Model(name, (function,), tuple(build.states), build.weights, build.masks))
 
 
-def preferring(core: Core, kernel: str) -> Core:
-    """The core with costs that favour `kernel` (dense, 4x1, 4x2), wherever it is no bigger than dense."""
-    if kernel == "measured":
+def preferring(core: Core, form: str | Kernel) -> Core:
+    """The core with costs that favour a kernel, or those of a format, wherever it is no bigger than dense."""
+    if form == "measured":
         return core
-    every = [(k, bits) for k in ("dense", "4x1", "4x2") for bits in (8, 16)]
-    cost = {f"sc_matvec_{k}_s{bits}": {"group": float(k != kernel), "item": 1.0} for k, bits in every}
-    cost |= {f"sc_matvec_{kernel}_s{bits}": {"group": 0.0, "item": 0.0} for bits in (8, 16)}
-    return replace(core, costs={**core.costs, **cost})
+    cost = {
+        kernel.name: 2 * [0.0] if form in (kernel, kernel.format) else 2 * [1.0]
+        for kernel in kernels_of(core)
+    }
+    costs = {name: {"group": group, "item": item} for name, (group, item) in cost.items()}
+    return replace(core, costs={**core.costs, **costs})
 
 
 def run_cases(cases: Sequence[Case], run: Runner, aligned: bool = False) -> dict[str, int]:

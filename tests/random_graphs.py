@@ -216,6 +216,8 @@ class Build:
                 return x
             case "every_step":
                 return self.dense(self.dense(x, "relu") if self.rng.random() < 0.3 else x)
+            case "last_state":
+                return self.dense(self._last(x), at_end=True)
             case "every_step_sigmoid":
                 return self.dense(x, "sigmoid")
             case "held":
@@ -229,9 +231,11 @@ class Build:
                 both = Concat((self._mean(x).name, self._max(x).name), self.value("concat", 2 * x.size))
                 return self.dense(self.add(both, at_end=True), at_end=True)
             case _:
-                last = next((s for s, update in self.updates if update == x.name), None)
-                value = Value(last or self.state("newest", x.shape, x.name), x.shape)
-                return self.dense(self.dense(value, functions.get(kind), at_end=True), at_end=True)
+                return self.dense(self.dense(self._last(x), functions.get(kind), at_end=True), at_end=True)
+
+    def _last(self, x: Value) -> Value:
+        last = next((s for s, update in self.updates if update == x.name), None)
+        return Value(last or self.state("newest", x.shape, x.name), x.shape)
 
     def _mean(self, x: Value) -> Value:
         new = self.binary("total", x.name, x.shape, "add")

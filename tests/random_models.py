@@ -16,7 +16,7 @@ from stepcell.ir.ops import Concat, Value
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.ir.sequences import Sequences
 from stepcell.quantize import quantize
-from stepcell.quantize.context import Activations
+from stepcell.quantize.context import Activations, Weights
 
 __all__ = [
     "HEADS",
@@ -82,12 +82,12 @@ def random_sequences(rng: Generator, model: Model, count: int = 6, steps: int = 
 
 
 def random_qmodel(
-    rng: Generator, activations: Activations = "int8", **overrides: Any
+    rng: Generator, activations: Activations = "int8", weights: Weights = "int8", **overrides: Any
 ) -> tuple[QModel, Sequences]:
     """A random model quantized on random data, and the data; `overrides` are `random_model`'s."""
     model = random_model(rng, **overrides)
     data = random_sequences(rng, model)
-    return quantize(model, data, activations), data
+    return quantize(model, data, activations, weights=weights), data
 
 
 def random_frames(rng: Generator, qmodel: QModel, count: int = 4, steps: int = 6) -> IntArray:

@@ -94,11 +94,11 @@ def lstm(op: q.QLstm, x: Vector, h: Vector, c: Vector) -> tuple[Vector, Vector]:
     return h_next, c_next
 
 
-def gru(op: q.QGru, x: Vector, h: Vector) -> Vector:
-    """h'."""
+def gru(op: q.QGru, x: Vector, h: Vector, before: Vector) -> Vector:
+    """h'; `before` is what the recurrent matrix reads."""
     H = len(h)
     ax = [row(op.input, r, x, int(op.input_bias[r])) for r in range(3 * H)]
-    ah = [row(op.recurrent, r, h, int(op.recurrent_bias[r])) for r in range(2 * H)]
+    ah = [row(op.recurrent, r, before, int(op.recurrent_bias[r])) for r in range(2 * H)]
     z, reset = (
         [sigmoid(joint(op.requant, g * H + k, ax[g * H + k], ah[g * H + k])) for k in range(H)]
         for g in (0, 1)
@@ -106,7 +106,7 @@ def gru(op: q.QGru, x: Vector, h: Vector) -> Vector:
     h_next = []
     for k in range(H):
         if op.linear_before_reset:
-            n = tanh(_linear_candidate(op, 2 * H + k, ax[2 * H + k], h, reset[k]))
+            n = tanh(_linear_candidate(op, 2 * H + k, ax[2 * H + k], before, reset[k]))
         else:
             gated = [i16(rr(i32(a * b), 15)) for a, b in zip(reset, h, strict=True)]
             n = tanh(joint(op.requant, 2 * H + k, ax[2 * H + k], row(op.recurrent, 2 * H + k, gated)))
@@ -147,12 +147,12 @@ def evaluate(op: q.QOp, values: dict[str, Vector]) -> None:
     match op:
         case q.QLstm():
             values[op.h_next.name], values[op.c_next.name] = lstm(
-                op, values[op.x], values[op.h], values[op.c]
+                op, values[op.x], values[op.held or op.h], values[op.c]
             )
         case q.QGru():
-            values[op.h_next.name] = gru(op, values[op.x], values[op.h])
+            values[op.h_next.name] = gru(op, values[op.x], values[op.h], values[op.held or op.h])
         case q.QRnn():
-            values[op.h_next.name] = rnn(op, values[op.x], values[op.h])
+            values[op.h_next.name] = rnn(op, values[op.x], values[op.held or op.h])
         case q.QDense():
             values[op.y.name] = dense(op, values[op.x])
         case _:
@@ -190,6 +190,10 @@ def _element(op: Any, i: int, values: dict[str, Vector]) -> int:  # noqa: C901  
         case q.QMean():
             n = max(values[op.count][0], 1)
             return i16(i32(i32(2 * values[op.total][i]) + n) // (2 * n))
+        case q.QHold():
+            v, held = values[op.x][i], values[op.held][i]
+            v = view(v) if op.reads_view else v
+            return v if abs(v - held) > op.threshold else held
     raise AssertionError(f"{type(op).__name__} is not in the contract")
 
 

@@ -152,11 +152,11 @@ def runner(backend: str, bundles: list[Bundle], folder: Path) -> Callable[[Seque
 
 TABLES = (
     "gru1_input",
-    "gru1_bias",
-    "gru1_candidate_bias",
+    "gru1_input_start",
     "gru1_recurrent",
+    "gru1_recurrent_start",
     "gru1_multipliers",
-    "dense1_matrix",
+    "dense1_weights",
 )
 
 

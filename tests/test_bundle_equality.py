@@ -9,18 +9,22 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from random_bundles import M4, Case, make_case, preferring, run_cases, run_selftests
+from random_bundles import M4, Case, compile_case, make_case, preferring, run_cases, run_selftests
+from random_models import random_qmodel
 from stepcell.build import Bundle, build_firmware, build_host
 from stepcell.ir.qmodel import QLstm
+from stepcell.lower.kernels import kernels_of
 from stepcell.paths import runtime_dir
+from stepcell.quantize.context import Activations, Weights
 from stepcell.run import Job, JobResult, run_host, run_qemu, run_unicorn
 from stepcell.target import load_board, load_core
 from tools import require_tool
 
 MODELS, BATCHES = 220, 4
-KERNELS = ("measured", "4x1", "measured", "4x2", "measured", "dense")
+KERNELS = kernels_of(M4)
 BOARDS = {"M4": load_board("mps2-an386"), "M0+": load_board("emulated-cortex-m0plus")}
 Batch = Callable[[int], list[Case]]
 
@@ -34,7 +38,15 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
 
 def draw(folder: Path, seed: int) -> Case:
     """Model `seed`; every second one as a user would get it, the others with a kernel forced."""
-    return make_case(folder, seed, preferring(M4, KERNELS[seed // BATCHES % len(KERNELS)]))
+    turn = seed // BATCHES
+    if turn % 2 == 0:
+        return make_case(folder, seed)
+    kernel = KERNELS[turn // 2 % len(KERNELS)]
+    rng = np.random.default_rng(seed)
+    weights: Weights = "int4" if kernel.weight_limit == 7 else "int8"
+    activations: Activations = "int8" if kernel.input_bits == 8 else "int16"
+    qmodel, _ = random_qmodel(rng, activations, weights, name=f"m{seed}")
+    return compile_case(folder, qmodel, rng, preferring(M4, kernel))
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +119,18 @@ def test_firmware_of_a_cortex_m0plus_equals_the_reference(tmp_path: Path, batch:
 def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -> None:
     cases = [case for number in range(BATCHES) for case in batch(number)]
     used = {name for case in cases for name in case.functions}
-    functions = {path.stem for path in (runtime_dir() / "src").glob("*.c")}
-    assert functions - used == {"sc_checksum16", "sc_checksum32", "sc_sigmoid_table"}
+    kernels = {kernel.name for kernel in kernels_of(M4)}
+    layers = {path.stem for path in (runtime_dir() / "src").glob("*.c") if "matvec" not in path.name}
+    of_delta = {name for name in layers if "hold" in name or "delta" in name}  # tests/test_delta.py
+    of_other_cores = {"sc_view_s32", "sc_widen_s8_s32", "sc_widen_s16_s32"}
+    assert (kernels | layers) - used == {
+        "sc_checksum8",
+        "sc_checksum16",
+        "sc_checksum32",
+        "sc_sigmoid_table",
+        *of_other_cores,
+        *of_delta,
+    }
     sizes = Counter(state.value.size for case in cases for state in case.qmodel.states)
     assert sizes[1] > 20
     assert sum(n for size, n in sizes.items() if size % 4) > 200

@@ -145,9 +145,9 @@ def test_accuracy_c_is_judged_by_what_the_c_answers(tmp_path: Path) -> None:
     folder = compiled(model, data)
     source = folder / "small_weights.c"
     text = source.read_text()
-    start = text.index("{", text.index("small_dense1_bias"))
+    start = text.index("{", text.index("small_dense1_weights_start"))
     end = text.index("}", start)
-    source.write_text(text[: start + 1] + " -1000000000, 1000000000 " + text[end:])
+    source.write_text(text[: start + 1] + " -1000000000, 1000000000, 0, 0 " + text[end:])
     found = json.loads(call("validate", folder, "--data", data, "--json").stdout)
     assert found["accuracy_c"] == {"host": 0.5}
     assert found["accuracy_integer"] != 0.5 or found["c_vs_integer_mismatches"]["host"] > 0

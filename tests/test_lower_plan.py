@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.random import Generator
 from random_bundles import M4, Case, compile_case, make_case, run_cases
 from random_models import random_qmodel
 from stepcell.build import build_host
-from stepcell.ir.qmodel import QMax, QModel, QRescale, QState, QValue
+from stepcell.ir.qmodel import QLstm, QMax, QModel, QRescale, QState, QValue
 from stepcell.lower import lower
 from stepcell.run import run_host
 from tools import require_tool
@@ -19,7 +20,13 @@ from tools import require_tool
 def drawn(seed: int, layer: str, units: int = 9) -> tuple[Generator, QModel]:
     """A model of one layer whose output is its new state."""
     rng = np.random.default_rng(seed)
-    options = {"layers": (layer,), "head": "state", "prelude": "none", "softmax": False, "max_units": units}
+    options: dict[str, Any] = {
+        "layers": (layer,),
+        "head": "state",
+        "prelude": "none",
+        "softmax": False,
+        "max_units": units,
+    }
     qmodel, _ = random_qmodel(rng, "int8", name=f"m{seed}", **options)
     return rng, qmodel
 
@@ -87,16 +94,16 @@ def test_states_lie_widest_first_without_a_hole(tmp_path: Path) -> None:
         assert case.plan.state_bytes % 4 == 0
 
 
-def test_rows_of_a_layer_are_stored_gate_by_gate_for_four_units() -> None:
+def test_accumulators_start_with_the_bias_and_the_half_of_their_shift() -> None:
     _, qmodel = drawn(3004, "lstm")
     (op,) = qmodel.ops
-    plan = lower(qmodel, M4)
-    bias = next(table.values for table in plan.tables if table.name == "lstm1_bias")
-    units = op.h_next.size  # type: ignore[union-attr]
-    gates = op.bias.reshape(4, units)  # type: ignore[union-attr]
-    for unit in range(units):
-        group, place = divmod(unit, 4)
-        assert bias[16 * group + place :: 4][:4].tolist() == gates[:, unit].tolist()
+    assert isinstance(op, QLstm)
+    plan = lower(qmodel, replace(M4, kernels=("portable",)))
+    start = next(table.values for table in plan.tables if table.name == "lstm1_input_start")
+    half = (1 << op.requant.input_pre_shift) >> 1
+    assert start.reshape(-1, 4).tolist() == (op.bias.reshape(4, -1).T + half).tolist()
+    recurrent = next(table.values for table in plan.tables if table.name == "lstm1_recurrent_start")
+    assert recurrent.tolist() == [(1 << op.requant.recurrent_pre_shift) >> 1] * 4
 
 
 def test_the_plan_says_why_each_format_was_chosen() -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from stepcell.compress import cubic_density, prune
 from stepcell.compress.pattern import block_index
-from stepcell.compress.prune import Scope, gate_counts, prunable
+from stepcell.compress.prune import Scope, prunable, row_orders
 from stepcell.errors import StepcellError
 from stepcell.ir import Block, Model
 from stepcell.ir.model import BoolArray
+from stepcell.ir.row_order import Order, gru_row_order, lstm_row_order
 from training_models import CELLS, classifier, stack
 
 SCOPES: tuple[Scope, ...] = ("global", "matrix")
@@ -31,12 +32,12 @@ blocks = st.sampled_from(BLOCKS)
 densities = st.floats(0.02, 1.0)
 
 
-def _blocks(keep: BoolArray, gates: int, block: Block) -> list[BoolArray]:
-    """The blocks of a matrix, cut out gate by gate: written apart from `block_index`, to check it."""
+def _blocks(keep: BoolArray, order: Order, block: Block) -> list[BoolArray]:
+    """The blocks of a matrix, cut out group by group: written apart from `block_index`, to check it."""
+    groups = [order[first : first + block.rows] for first in range(0, len(order), block.rows)]
     return [
-        gate[row : row + block.rows, col : col + block.cols]
-        for gate in np.split(keep, gates)
-        for row in range(0, len(gate), block.rows)
+        keep[group[group >= 0], col : col + block.cols]
+        for group in groups
         for col in range(0, keep.shape[1], block.cols)
     ]
 
@@ -53,12 +54,12 @@ def test_density_is_exact_to_within_one_block(
 
 
 @given(models, blocks, densities)
-def test_blocks_are_whole_and_lie_within_one_gate(model: Model, block: Block, density: float) -> None:
+def test_blocks_are_whole_in_the_order_of_the_rows(model: Model, block: Block, density: float) -> None:
     pruned = prune(model, density, block)
-    gates = gate_counts(model)
+    orders = row_orders(model, block)
     for name, mask in pruned.masks.items():
         assert mask.block == block
-        assert all(cut.all() or not cut.any() for cut in _blocks(mask.keep, gates[name], block))
+        assert all(cut.all() or not cut.any() for cut in _blocks(mask.keep, orders[name], block))
 
 
 @given(models, blocks, densities)
@@ -102,13 +103,14 @@ def test_the_largest_blocks_are_kept() -> None:
     assert np.argwhere(pruned.masks["W.0"].keep).tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
 
 
-def test_a_hidden_size_that_is_no_multiple_has_shorter_blocks_at_each_gates_end() -> None:
-    index = block_index((9, 3), gates=3, block=Block(2, 2))
-    assert index.tolist() == [
-        [0, 0, 1], [0, 0, 1], [2, 2, 3],
-        [4, 4, 5], [4, 4, 5], [6, 6, 7],
-        [8, 8, 9], [8, 8, 9], [10, 10, 11],
-    ]  # fmt: skip
+def test_four_rows_of_an_lstm_are_the_gates_of_one_unit() -> None:
+    index = block_index((8, 3), lstm_row_order(2, 1), Block(4, 2))
+    assert index.tolist() == 4 * [[0, 0, 1], [2, 2, 3]]
+
+
+def test_a_gru_blocks_z_and_r_of_two_units_and_n_of_four() -> None:
+    index = block_index((9, 1), gru_row_order(3, 4, 8), Block(4, 1))
+    assert index[:, 0].tolist() == [0, 0, 1, 0, 0, 1, 2, 2, 2]
 
 
 def test_recurrent_matrices_are_pruned_by_default_and_others_by_name() -> None:

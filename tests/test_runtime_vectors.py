@@ -33,11 +33,12 @@ def pairs() -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     return np.append(a, more[0]).astype(np.int16), np.append(b, more[1]).astype(np.int16)
 
 
-def test_the_sigmoid_table_is_the_references(runtime: Runtime) -> None:
+def test_the_sigmoid_table_holds_the_lines_through_the_references(runtime: Runtime) -> None:
     words = np.array(list(runtime.library.sc_sigmoid_table), np.int64)
-    table = sigmoid_table()
-    np.testing.assert_array_equal(words & 0xFFFF, table[:256])
-    np.testing.assert_array_equal(words >> 16, np.diff(table))
+    table, k = sigmoid_table(), np.arange(-128, 128)
+    rise = np.diff(table)
+    np.testing.assert_array_equal(words >> 16, rise)
+    np.testing.assert_array_equal(words & 0xFFFF, table[:256] - k * rise)
 
 
 @pytest.mark.parametrize("function", ["sc_sigmoid", "sc_tanh", "sc_relu"])
@@ -52,11 +53,21 @@ def test_an_activation_equals_the_reference_for_every_int16(runtime: Runtime, fu
     np.testing.assert_array_equal(in_place, wanted)
 
 
-def test_view_equals_the_reference_for_every_int16_and_pads_with_zeros(runtime: Runtime) -> None:
-    view = np.full(65536 + 5, 99, np.int8)
-    runtime.sc_view(view, EVERY, 65536, 65536 + 3)
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_view_equals_the_reference_for_every_int16_and_pads_with_zeros(runtime: Runtime, bits: int) -> None:
+    view = np.full(65536 + 5, 99, f"int{bits}")
+    getattr(runtime, f"sc_view_s{bits}")(view, EVERY, 65536, 65536 + 3)
     np.testing.assert_array_equal(view[:65536], view8(EVERY.astype(np.int64)))
     assert view[65536:].tolist() == [0, 0, 0, 99, 99]
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(8, 16), (8, 32), (16, 32)])
+def test_widen_keeps_every_value_and_pads_with_zeros(runtime: Runtime, narrow: int, wide: int) -> None:
+    every = np.arange(-(1 << (narrow - 1)), 1 << (narrow - 1)).astype(f"int{narrow}")
+    widened = np.full(len(every) + 5, 99, f"int{wide}")
+    getattr(runtime, f"sc_widen_s{narrow}_s{wide}")(widened, every, len(every), len(every) + 3)
+    np.testing.assert_array_equal(widened[: len(every)], every)
+    assert widened[len(every) :].tolist() == [0, 0, 0, 99, 99]
 
 
 @pytest.mark.parametrize("shift", SHIFTS)

@@ -1,7 +1,7 @@
 """Compile what train.py wrote for a Cortex-M4, and compare it with its source over all 3,000 clips.
 
     python examples/spoken_digits/train.py
-    python examples/spoken_digits/compile.py [--activations int16] [--percentile 99.9]
+    python examples/spoken_digits/compile.py [--activations int16] [--weights int4] [--percentile 99.9]
 
 writes the C to build/spoken_digits/c, and prints what every link of the chain answers: all clips on the host,
 50 of them on the emulated chip.
@@ -42,7 +42,9 @@ def main() -> int:
     if not (arguments.folder / "model.onnx").is_file():
         print(f"{arguments.folder} holds no model.onnx. Hint: run train.py first", file=sys.stderr)
         return 2
-    options = Options(activations=arguments.activations, percentile=arguments.percentile)
+    options = Options(
+        activations=arguments.activations, weights=arguments.weights, percentile=arguments.percentile
+    )
     for result in compile_and_validate(arguments.folder, options):
         Console().print(validation_table(result))
     print(f"The C is in {arguments.folder / 'c'}")
@@ -52,6 +54,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compile the spoken-digit classifier, and validate it.")
     parser.add_argument("--activations", choices=["int8", "int16"], default="int8")
+    parser.add_argument("--weights", choices=["int8", "int4"], default="int8")
     parser.add_argument("--percentile", type=float, default=100.0)
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "build" / "spoken_digits")
     return parser.parse_args()

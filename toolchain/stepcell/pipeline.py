@@ -11,6 +11,7 @@ from stepcell.compress import prune
 from stepcell.emit import emit
 from stepcell.emit.banner import banner
 from stepcell.emit.output import check_name, check_output, unwritable
+from stepcell.errors import StepcellError
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
 from stepcell.importers import import_model
@@ -22,12 +23,12 @@ from stepcell.ir.model import Source
 from stepcell.ir.qtext import qmodel_to_text
 from stepcell.ir.sequences import Sequences, load_sequences
 from stepcell.lower import lower
+from stepcell.lower.block import preferred_block
 from stepcell.lower.fit import check_fit
+from stepcell.lower.formats import Optimize
 from stepcell.quantize import quantize
-from stepcell.quantize.context import Activations
+from stepcell.quantize.context import Activations, Weights
 from stepcell.target import resolve_target
-
-DEFAULT_BLOCK = Block(4, 2)
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,15 @@ class Options:
     target: str = "cortex-m4"
     name: str | None = None
     density: float = 1.0
-    block: Block = DEFAULT_BLOCK
+    block: Block | None = None
+    """None: the one that the core runs fastest."""
     activations: Activations = "int8"
     percentile: float = 100.0
+    weights: Weights = "int8"
+    optimize: Optimize = "size"
+    format: str | None = None
+    delta: int | None = None
+    """How far int8 inputs and views may drift before recurrent layers take them in; None: not at all."""
     dump_ir: Path | None = None
     command: str = ""
 
@@ -86,20 +93,23 @@ def compile_model(
 ) -> Path:
     """Compile a Model, which may have been compressed since it was imported from `original`."""
     core, board = resolve_target(options.target)
+    _check_delta(options)
     check_name(model.name)
     check_output(folder)
     model = verify_lowerable(verify(model))
     _dump(options, "01_import", to_text(model))
     if options.density < 1.0:
         on_stage("prune")
-        model = verify(prune(model, density=options.density, block=options.block))
+        model = verify(prune(model, density=options.density, block=options.block or preferred_block(core)))
         _dump(options, "02_prune", to_text(model))
     on_stage("quantize")
-    qmodel = quantize(model, calibration, options.activations, options.percentile)
+    qmodel = quantize(
+        model, calibration, options.activations, options.percentile, options.weights, options.delta
+    )
     _dump(options, "03_quantize", qmodel_to_text(qmodel))
     on_stage("lower")
     about = banner(original.source, model, options.target, options.activations, options.command)
-    plan = lower(qmodel, core, about)
+    plan = lower(qmodel, core, about, options.optimize, options.format)
     if board is not None:
         check_fit(plan, board)
     on_stage("emit")
@@ -115,6 +125,18 @@ def compile_model(
         return emit(plan, folder, files, facts)
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def _check_delta(options: Options) -> None:
+    """Delta stores matrices in its own way, whole, which pruning would not make smaller or faster."""
+    if options.delta is None:
+        return
+    if options.format is not None or options.density < 1.0:
+        given = "--density" if options.format is None else "--format"
+        raise StepcellError(
+            f"{given} does not go with --delta, which stores every column of a matrix.",
+            "leave out one of the two.",
+        )
 
 
 def original_of(model: Model, spec: str) -> Original:

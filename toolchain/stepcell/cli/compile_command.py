@@ -50,10 +50,8 @@ STAGES = 5
 )
 @click.option(
     "--block",
-    default="4x2",
-    show_default=True,
     metavar="RxC",
-    help="What is pruned at once: rows x columns; 1x1 is unstructured.",
+    help="What is pruned at once: rows x columns; 1x1 is unstructured. Default: what the target runs best.",
 )
 @click.option(
     "--activations",
@@ -61,6 +59,34 @@ STAGES = 5
     default="int8",
     show_default=True,
     help="What recurrent layers read as input.",
+)
+@click.option(
+    "--weight-bits",
+    type=click.Choice(["8", "4"]),
+    default="8",
+    show_default=True,
+    help="Of a recurrent layer's matrices. 4 take about half the flash and cost accuracy.",
+)
+@click.option(
+    "--optimize",
+    type=click.Choice(["size", "speed"]),
+    default="size",
+    show_default=True,
+    help="size: no matrix takes more than a byte a weight. speed: the fastest kernel that the core has.",
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    help="Store recurrent layers' matrices so (dense, 4x2, ...), even where that is slower or bigger.",
+)
+@click.option(
+    "--delta",
+    type=click.IntRange(0, 127),
+    metavar="THRESHOLD",
+    help="Compute only columns whose int8 input, or int8 view of h, changed by more than this (0: the same "
+    "numbers as without). Instructions then depend on the data: see profile --data. Costs RAM: 4 bytes for "
+    "each row of each recurrent layer's matrices.",
 )
 @click.option(
     "--percentile",
@@ -83,8 +109,12 @@ def command(
     target: str,
     calibration: Path | None,
     density: float,
-    block: str,
+    block: str | None,
     activations: Literal["int8", "int16"],
+    weight_bits: Literal["8", "4"],
+    optimize: Literal["size", "speed"],
+    form: str | None,
+    delta: int | None,
     percentile: float,
     max_steps: int | None,
     dump_ir: Path | None,
@@ -108,7 +138,18 @@ def command(
     arguments = import_arguments(**options)
     line = "stepcell " + shlex.join(sys.argv[1:])
     chosen = Options(
-        target, arguments.pop("name"), density, _block(block), activations, percentile, dump_ir, line
+        target=target,
+        name=arguments.pop("name"),
+        density=density,
+        block=None if block is None else _block(block),
+        activations=activations,
+        percentile=percentile,
+        weights="int4" if weight_bits == "4" else "int8",
+        optimize=optimize,
+        format=form,
+        delta=delta,
+        dump_ir=dump_ir,
+        command=line,
     )
     with progress(STAGES) as begin:
         folder = compile_file(model, calibration, output, chosen, begin, **arguments)
@@ -127,6 +168,14 @@ def _block(text: str) -> Any:
     return Block(int(rows), int(cols))
 
 
+def _emulators(target: str) -> tuple[str, ...]:
+    from stepcell.run import emulators_of
+    from stepcell.target import resolve_target
+
+    _, board = resolve_target(target)
+    return () if board is None else emulators_of(board)
+
+
 def _report(folder: Path, as_json: bool) -> None:
     import json
 
@@ -140,5 +189,6 @@ def _report(folder: Path, as_json: bool) -> None:
     )
     for what, why in manifest["choices"].items():
         print_line(f"  {what}: ", why, "")
-    line = shlex.join(["stepcell", "validate", str(folder), "--data", "test.npz", "--on", "host,unicorn"])
+    where = ",".join(["host", *_emulators(manifest["target"])[:1]])
+    line = shlex.join(["stepcell", "validate", str(folder), "--data", "test.npz", "--on", where])
     print_line("next: ", line, "")

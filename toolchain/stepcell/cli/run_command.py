@@ -29,7 +29,7 @@ from stepcell.cli.console import examples, existing, print_line, progress
 @click.option(
     "--on",
     "backend",
-    type=click.Choice(["host", "unicorn", "qemu"]),
+    type=click.Choice(["host", "unicorn", "qemu", "qemu-user", "simavr"]),
     default="host",
     show_default=True,
     help="Where the C runs.",

@@ -28,7 +28,7 @@ from stepcell.cli.console import Number, console, examples, existing, print_json
     "backends",
     default="host",
     show_default=True,
-    help="Where the C runs: host, unicorn, qemu, or several.",
+    help="Where the C runs: host, unicorn, qemu, qemu-user, simavr, or several.",
 )
 @click.option(
     "--threshold", type=Number(), default=0.5, show_default=True, help="Decision of a model with one output."

@@ -1,7 +1,8 @@
 """From a block and scores to what is kept: whole blocks, up to a budget of weights.
 
-Blocks are `rows` consecutive rows *of one gate* times `cols` consecutive columns. Where a gate's rows or
-the columns are no multiple of the block, its last block is shorter.
+A block is `rows` rows that a kernel stores together, in the order in which it computes them
+(ir/row_order.py), times `cols` consecutive columns: for an LSTM four rows are the gates of one unit. Where
+rows or columns are no multiple of the block, its last block is smaller.
 """
 
 from collections.abc import Sequence
@@ -11,26 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepcell.ir.model import Block, BoolArray, FloatArray
+from stepcell.ir.row_order import Order
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """What is known of a matrix [gates * H, I]: a score per weight, and which weights are still alive."""
+    """What is known of a matrix: a score per weight, the order of its rows, which weights are still alive."""
 
     scores: FloatArray
-    gates: int
+    order: Order
     alive: BoolArray
 
 
-def block_index(shape: tuple[int, int], gates: int, block: Block) -> NDArray[np.int64]:
-    """The number of the block that each weight of a [gates * H, I] matrix lies in, counted row by row."""
+def block_index(shape: tuple[int, int], order: Order, block: Block) -> NDArray[np.int64]:
+    """The number of the block that each weight of a matrix lies in, its rows counted in `order`."""
     rows, cols = shape
-    hidden = rows // gates
-    bands_per_gate = -(-hidden // block.rows)
-    unit = np.arange(rows) % hidden
-    band = np.arange(rows) // hidden * bands_per_gate + unit // block.rows
+    position = np.empty(rows, np.int64)
+    position[order[order >= 0]] = np.flatnonzero(order >= 0)
     blocks_per_band = -(-cols // block.cols)
-    return np.asarray(band[:, None] * blocks_per_band + np.arange(cols) // block.cols)
+    return np.asarray((position // block.rows)[:, None] * blocks_per_band + np.arange(cols) // block.cols)
 
 
 def keep_masks(matrices: Sequence[Matrix], block: Block, density: float) -> list[BoolArray]:
@@ -53,7 +53,7 @@ def _joint_index(matrices: Sequence[Matrix], block: Block) -> NDArray[np.int64]:
     parts, start = [], 0
     for matrix in matrices:
         rows, cols = matrix.alive.shape
-        part = block_index((rows, cols), matrix.gates, block).ravel() + start
+        part = block_index((rows, cols), matrix.order, block).ravel() + start
         start = int(part.max()) + 1
         parts.append(part)
     return np.concatenate(parts)

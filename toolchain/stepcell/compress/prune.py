@@ -11,6 +11,15 @@ from stepcell.errors import StepcellError
 from stepcell.ir.model import Block, BoolArray, FloatArray, Mask, Model, all_ops, recurrent_ops
 from stepcell.ir.ops import Gru, Lstm, Op
 from stepcell.ir.ops import matrices as matrices_of
+from stepcell.ir.row_order import (
+    Order,
+    grain_of,
+    gru_row_order,
+    lstm_row_order,
+    reset_row_order,
+    row_order,
+    update_row_order,
+)
 from stepcell.ir.verify import verify
 
 Scope = Literal["global", "matrix"]
@@ -45,7 +54,7 @@ def prunable(model: Model, names: Sequence[str] | None = None) -> tuple[str, ...
     """The matrices to prune: those named, or the input and recurrent ones of every recurrent operation."""
     if names is None:
         return tuple(dict.fromkeys(name for op in recurrent_ops(model) for name in matrices_of(op)))
-    known = gate_counts(model)
+    known = [name for op in all_ops(model) for name in matrices_of(op)]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise StepcellError(
@@ -54,13 +63,31 @@ def prunable(model: Model, names: Sequence[str] | None = None) -> tuple[str, ...
     return tuple(dict.fromkeys(names))
 
 
-def gate_counts(model: Model) -> dict[str, int]:
-    """How many gates the rows of each matrix are divided into: LSTM 4, GRU 3, RNN and Dense 1."""
-    return {name: _gates(op) for op in all_ops(model) for name in matrices_of(op)}
+def row_orders(model: Model, block: Block) -> dict[str, Order]:
+    """The rows of each matrix so that `block.rows` after each other are a row group of the kernels.
+
+    They are the same ones whatever a core's passes are, which only move whole row groups.
+    """
+    return {
+        name: _order(op, model.weights[name].shape[0], block.rows)
+        for op in all_ops(model)
+        for name in matrices_of(op)
+    }
 
 
-def _gates(op: Op) -> int:
-    return {Lstm: 4, Gru: 3}.get(type(op), 1)
+def _order(op: Op, rows: int, group: int) -> Order:
+    grain = grain_of(group)
+    match op:
+        case Lstm():
+            return lstm_row_order(rows // 4, grain_of(group, 4))
+        case Gru(linear_before_reset=True):
+            return gru_row_order(rows // 3, grain, pass_units=grain)
+        case Gru():
+            units = rows // 3
+            update = update_row_order(units, grain, pass_units=grain)
+            return np.concatenate([reset_row_order(units, grain), update])
+        case _:
+            return row_order(rows, grain)
 
 
 def choose_masks(
@@ -75,13 +102,13 @@ def choose_masks(
 ) -> dict[str, Mask]:
     """What to keep of `weights`, which may have been trained on since, out of what `masks` still keep.
 
-    `model` only tells how many gates each matrix has.
+    `model` only tells what layers the matrices belong to.
     """
     if not 0.0 < density <= 1.0:
         raise StepcellError(f"pruning: the density {density} is no kept fraction.", "0.25 keeps a quarter.")
-    gates = gate_counts(model)
+    orders = row_orders(model, block)
     found = {
-        name: Matrix(criterion(array), gates[name], _alive(masks.get(name), array.shape))
+        name: Matrix(criterion(array), orders[name], _alive(masks.get(name), array.shape))
         for name, array in weights.items()
     }
     kept: dict[str, Mask] = {}

@@ -9,6 +9,7 @@ from stepcell.ir.qmodel import (
     QConcat,
     QConstant,
     QCount,
+    QHold,
     QMax,
     QMean,
     QMul,
@@ -112,3 +113,11 @@ def _column(scope: Scope, x: str, shape: tuple[int, ...]) -> str:
 def _shaped(scope: Scope, flat: str, shape: tuple[int, ...]) -> str:
     """flat [batch, size] as [batch, *shape]."""
     return flat if len(shape) == 1 else scope.step.node("Reshape", flat, scope.step.shape([-1, *shape]))
+
+
+def hold(scope: Scope, op: QHold) -> None:
+    """where(|v - held| > threshold, v, held), v being x or its view."""
+    w, held = scope.step, scope.names[op.held]
+    v = scope.view(scope.names[op.x]) if op.reads_view else scope.names[op.x]
+    changed = w.node("Greater", w.node("Abs", w.node("Sub", v, held)), w.int32(op.threshold))
+    scope.define(op.y, w.node("Where", changed, v, held))

@@ -4,16 +4,16 @@ import numpy as np
 
 from stepcell.exporters.integer_arithmetic import rr, sat16
 from stepcell.exporters.integer_scope import Scope
-from stepcell.ir.qmodel import IntArray, JointRequant, QDense, QGru, QLstm, QRnn
+from stepcell.ir.qmodel import IntArray, JointRequant, QDense, QGru, QLstm, QRecurrent, QRnn
 
 
 def lstm(scope: Scope, op: QLstm) -> None:
     """c' = sat16(rr(f*c + rr(i*g, 15-cf), 15)), h' = rr(o*tanh(c'), 15)."""
     w = scope.step
-    h, c = scope.names[op.h], scope.names[op.c]
+    c = scope.names[op.c]
     (units,) = op.h_next.shape
     ax = _plus(scope, scope.matvec(op.input, scope.flat(op.x)), op.bias)
-    p = _joint(scope, op.requant, ax, scope.matvec(op.recurrent, h))
+    p = _joint(scope, op.requant, ax, scope.matvec(op.recurrent, _before(scope, op)))
     gates, candidate = w.split(p, [3 * units, units])
     i, o, f = w.split(scope.sigmoid(gates), [units] * 3)
     new = rr(w, w.node("Mul", i, scope.tanh(candidate)), 15 - op.cell_bits)
@@ -32,20 +32,23 @@ def _cell_as_q4_11(scope: Scope, c: str, cell_bits: int) -> str:
 
 def gru(scope: Scope, op: QGru) -> None:
     """h' = n + rr(z*(h - n), 15), with n by either kind of reset."""
-    candidate = _candidate_after_reset if op.linear_before_reset else _candidate_of_reset_state
     w, h = scope.step, scope.names[op.h]
-    z, n = candidate(scope, op, h)
+    z, n = (
+        _candidate_after_reset(scope, op)
+        if op.linear_before_reset
+        else _candidate_of_reset_state(scope, op, h)
+    )
     difference = w.node("Sub", h, n)
     change = rr(w, w.node("Mul", z, difference), 15)
     scope.define(op.h_next, w.node("Add", n, change))
 
 
-def _candidate_after_reset(scope: Scope, op: QGru, h: str) -> tuple[str, str]:
+def _candidate_after_reset(scope: Scope, op: QGru) -> tuple[str, str]:
     """(z, n) with n = tanh(sat16(px + rr(r*sat16(ph), 15)))."""
     w, requant = scope.step, op.requant
     (units,) = op.h_next.shape
     ax = _plus(scope, scope.matvec(op.input, scope.flat(op.x)), op.input_bias)
-    ah = _plus(scope, scope.matvec(op.recurrent, h), op.recurrent_bias)
+    ah = _plus(scope, scope.matvec(op.recurrent, _before(scope, op)), op.recurrent_bias)
     x_gates, x_new = w.split(
         _scaled(scope, ax, requant.input_pre_shift, requant.input_multipliers), [2 * units, units]
     )
@@ -78,7 +81,7 @@ def _candidate_of_reset_state(scope: Scope, op: QGru, h: str) -> tuple[str, str]
 def rnn(scope: Scope, op: QRnn) -> None:
     """h' = tanh(p) or relu(p)."""
     ax = _plus(scope, scope.matvec(op.input, scope.flat(op.x)), op.bias)
-    p = _joint(scope, op.requant, ax, scope.matvec(op.recurrent, scope.names[op.h]))
+    p = _joint(scope, op.requant, ax, scope.matvec(op.recurrent, _before(scope, op)))
     h_next = scope.step.node("Max", p, scope.step.int32(0)) if op.relu else scope.tanh(p)
     scope.define(op.h_next, h_next)
 
@@ -90,6 +93,11 @@ def dense(scope: Scope, op: QDense) -> None:
     scaled = _scaled(scope, acc, op.requant.pre_shift, op.requant.multipliers)
     y = sat16(w, rr(w, scaled, op.requant.post_shift))
     scope.define(op.y, w.node("Max", y, w.int32(0)) if op.relu else y)
+
+
+def _before(scope: Scope, op: QRecurrent) -> str:
+    """What the recurrent matrix reads: h, or its held view."""
+    return scope.names[op.h if op.held is None else op.held]
 
 
 def _joint(scope: Scope, requant: JointRequant, ax: str, ah: str, rows: slice = slice(None)) -> str:

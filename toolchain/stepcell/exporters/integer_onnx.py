@@ -24,6 +24,7 @@ from stepcell.ir.qmodel import (
     QCount,
     QDense,
     QGru,
+    QHold,
     QLstm,
     QMax,
     QMean,
@@ -55,6 +56,7 @@ _WRITE: dict[type, Callable[[Scope, Any], None]] = {
     QTotal: elementwise.total,
     QCount: elementwise.count,
     QMean: elementwise.mean,
+    QHold: elementwise.hold,
 }
 
 

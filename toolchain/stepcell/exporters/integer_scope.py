@@ -43,8 +43,10 @@ class Scope:
 
     def seen(self, matrix: QMatrix, x: str) -> str:
         """What a matrix reads of x: itself, or its int8 view."""
-        if not matrix.reads_view:
-            return x
+        return self.view(x) if matrix.reads_view else x
+
+    def view(self, x: str) -> str:
+        """The int8 view of an int16 value."""
         if x not in self._views:
             self._views[x] = view8(self.step, x)
         return self._views[x]

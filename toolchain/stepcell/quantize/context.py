@@ -13,6 +13,8 @@ from stepcell.quantize.calibrate import Ranges
 
 Activations = Literal["int8", "int16"]
 """What the recurrent layers' input matrices read: int8 values and views, or int16 values."""
+Weights = Literal["int8", "int4"]
+"""What the recurrent layers' matrices hold; heads are small and keep int8."""
 
 Q15 = 2.0**-15
 """Scale of a hidden state, and of what sigmoid and tanh give."""
@@ -27,6 +29,7 @@ class Context:
     model: Model
     ranges: Ranges
     activations: Activations
+    weights: Weights
     table_arguments: frozenset[str]
     """Values that a sigmoid or tanh reads, which must be Q4.11."""
     means: frozenset[str]
@@ -51,14 +54,14 @@ def quantize_array(array: FloatArray, value: QValue) -> IntArray:
     return np.clip(np.floor(array / value.scale + 0.5), -limit, limit - 1).astype(np.int64)
 
 
-def make_context(model: Model, ranges: Ranges, activations: Activations) -> Context:
+def make_context(model: Model, ranges: Ranges, activations: Activations, weights: Weights) -> Context:
     """The context before the first operation: the input's format is fixed, nothing else is."""
     (stage,) = model.main.stages
     finish = model.main.finish.ops if model.main.finish is not None else ()
     ops = (*stage.ops, *finish)
     tables = {op.x for op in ops if isinstance(op, Activate) and op.function in ("sigmoid", "tanh")}
     means = {op.total for op in ops if isinstance(op, Mean)}
-    context = Context(model, ranges, activations, frozenset(tables), frozenset(means))
+    context = Context(model, ranges, activations, weights, frozenset(tables), frozenset(means))
     (value,) = stage.inputs
     context.values[value.name] = _input_format(context, value, ops)
     return context

@@ -9,7 +9,7 @@ from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import RELU, Dense, Gru, Lstm, Recurrent, Rnn
 from stepcell.ir.qmodel import JointRequant, QDense, QGru, QLstm, QMatrix, QRnn, QValue
 from stepcell.quantize.context import Q4_11, Q15, Context
-from stepcell.quantize.matrices import quantize_matrix
+from stepcell.quantize.matrices import WEIGHT_LIMITS, quantize_matrix
 from stepcell.quantize.requantize import joint_requant, prove_accumulators_fit, requant
 
 _Matrices = tuple[QMatrix, QMatrix, np.ndarray, np.ndarray, JointRequant, int, int]
@@ -48,14 +48,22 @@ def _quantize_matrices(context: Context, op: Recurrent, out_scale: float) -> _Ma
     layer = op.h_next.name
     x = context.values[op.x]
     input_bias, recurrent_bias, joint_rows = _split_bias(context, op)
-    exact = context.activations == "int16"
-    w, bx, sx = quantize_matrix(weights[op.input_weights], input_bias, masks.get(op.input_weights), x, exact)
+    limit = WEIGHT_LIMITS[context.weights]
+    w, bx, sx = quantize_matrix(
+        weights[op.input_weights],
+        input_bias,
+        masks.get(op.input_weights),
+        x,
+        exact=context.activations == "int16",
+        weight_limit=limit,
+    )
     r, bh, sh = quantize_matrix(
         weights[op.recurrent_weights],
         recurrent_bias,
         masks.get(op.recurrent_weights),
         context.values[op.h],
         exact=isinstance(op, Rnn) and op.gate == RELU,
+        weight_limit=limit,
     )
     bound_x = prove_accumulators_fit(f"{layer} (input)", w, bx)
     bound_h = prove_accumulators_fit(f"{layer} (recurrent)", r, bh)

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from stepcell.ir.model import FloatArray, Mask
 from stepcell.ir.qmodel import IntArray, QMatrix, QValue
 
-WEIGHT_LIMIT = 127
+WEIGHT_LIMITS = {"int8": 127, "int4": 7}
+"""Largest |weight|. int4 is int8 with few values: only a kernel that stores them shorter knows of it."""
 INT8_BOUND, INT16_BOUND = 128, 32768
 """Largest |input| of a matrix: whatever the caller or a state holds, so that the proofs need no trust."""
 BIAS_LIMIT = 1 << 18
@@ -31,21 +32,26 @@ def input_of_matrix(x: QValue, exact: bool) -> tuple[bool, int, float]:
 
 
 def quantize_matrix(
-    weights: FloatArray, bias: FloatArray, mask: Mask | None, x: QValue, exact: bool = False
+    weights: FloatArray,
+    bias: FloatArray,
+    mask: Mask | None,
+    x: QValue,
+    exact: bool = False,
+    weight_limit: int = WEIGHT_LIMITS["int8"],
 ) -> tuple[QMatrix, IntArray, NDArray[np.float64]]:
     """(matrix, bias in accumulator units [rows], real size of one accumulator unit [rows]).
 
-    A row's scale is max|w|/127, but not below 1/16 of the largest row's, and never so small that its bias
-    would exceed BIAS_LIMIT (times 256 for int16 inputs, whose accumulators are as much larger). A matrix
-    of nothing but zeros without a bias gets scale 0.
+    A row's scale is max|w|/weight_limit, but not below 1/16 of the largest row's, and never so small that
+    its bias would exceed BIAS_LIMIT (times 256 for int16 inputs, whose accumulators are as much larger). A
+    matrix of nothing but zeros without a bias gets scale 0.
     """
     reads_view, bound, in_scale = input_of_matrix(x, exact)
     limit = BIAS_LIMIT * (256 if bound > INT8_BOUND else 1)
-    scales = np.abs(weights).max(axis=1) / WEIGHT_LIMIT
+    scales = np.abs(weights).max(axis=1) / weight_limit
     scales = np.maximum(scales, scales.max(initial=0.0) / SMALLEST_SCALE)
     scales = np.maximum(scales, np.abs(bias) / (in_scale * limit))
     divisors = np.where(scales == 0.0, 1.0, scales)
-    rounded = np.clip(np.round(weights / divisors[:, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+    rounded = np.clip(np.round(weights / divisors[:, None]), -weight_limit, weight_limit)
     units = divisors * in_scale
     q_bias = np.round(bias / units).astype(np.int64)
     matrix = QMatrix(rounded.astype(np.int64), scales, mask, reads_view, bound)

@@ -23,23 +23,30 @@ from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify_lowerable
 from stepcell.quantize import elementwise, layers
 from stepcell.quantize.calibrate import calibrate
-from stepcell.quantize.context import Activations, Context, make_context
+from stepcell.quantize.context import Activations, Context, Weights, make_context
+from stepcell.quantize.delta import hold_inputs
 from stepcell.quantize.fuse import fuse_relu
 from stepcell.quantize.states import define_states, quantize_state, settle_updates
 
 
 def quantize(
-    model: Model, calibration: Sequences, activations: Activations = "int8", percentile: float = 100.0
+    model: Model,
+    calibration: Sequences,
+    activations: Activations = "int8",
+    percentile: float = 100.0,
+    weights: Weights = "int8",
+    delta: int | None = None,
 ) -> QModel:
     """The integer model, by docs/numerics.md.
 
     calibration: sequences of real inputs; they run both reset and as unreset streams.
     activations: what recurrent layers read as input. percentile: of |value|, for every scale that is
-    not a hidden or cell state's.
+    not a hidden or cell state's. weights: what recurrent layers' matrices hold.
+    delta: recurrent layers take in only what changed by more than so many int8 units (quantize/delta.py).
     Raises StepcellError for what cannot be lowered, and for rows whose accumulator could overflow.
     """
     verify_lowerable(model)
-    context = make_context(model, calibrate(model, calibration, percentile), activations)
+    context = make_context(model, calibrate(model, calibration, percentile), activations, weights)
     function = model.main
     (stage,) = function.stages
     output, softmax = _strip_softmax(model)
@@ -47,7 +54,7 @@ def quantize(
     ops = _quantize_ops(context, stage.ops, softmax)
     settled, updates = settle_updates(context)
     finish = _quantize_ops(context, function.finish.ops if function.finish is not None else (), softmax)
-    return QModel(
+    q_model = QModel(
         name=model.name,
         input=context.values[stage.inputs[0].name],
         states=tuple(quantize_state(context, state) for state in model.states),
@@ -62,6 +69,7 @@ def quantize(
         left_to_caller="softmax" if softmax is not None else None,
         choices=context.choices,
     )
+    return q_model if delta is None else hold_inputs(q_model, delta)
 
 
 def _strip_softmax(model: Model) -> tuple[str, Activate | None]:

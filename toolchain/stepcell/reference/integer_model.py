@@ -16,12 +16,14 @@ from stepcell.ir.qmodel import (
     QCount,
     QDense,
     QGru,
+    QHold,
     QLstm,
     QMax,
     QMean,
     QModel,
     QMul,
     QOp,
+    QRecurrent,
     QRescale,
     QRnn,
     QTake,
@@ -103,12 +105,13 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
     """Add what `op` defines to `values`; every array has the batch axis first."""
     match op:
         case QLstm():
-            h, c = integer_ops.lstm(op, _flat(values[op.x]), values[op.h], values[op.c])
+            h, c = integer_ops.lstm(op, _flat(values[op.x]), _before(op, values), values[op.c])
             values[op.h_next.name], values[op.c_next.name] = h, c
         case QGru():
-            values[op.h_next.name] = integer_ops.gru(op, _flat(values[op.x]), values[op.h])
+            h = integer_ops.gru(op, _flat(values[op.x]), values[op.h], _before(op, values))
+            values[op.h_next.name] = h
         case QRnn():
-            values[op.h_next.name] = integer_ops.rnn(op, _flat(values[op.x]), values[op.h])
+            values[op.h_next.name] = integer_ops.rnn(op, _flat(values[op.x]), _before(op, values))
         case QDense():
             values[op.y.name] = integer_ops.dense(op, values[op.x])
         case QActivate():
@@ -137,6 +140,13 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
         case QMean():
             n = np.maximum(values[op.count], 1).reshape(-1, *[1] * len(op.y.shape))
             values[op.y.name] = divide_rounded(values[op.total], n)
+        case QHold():
+            values[op.y.name] = integer_ops.hold(op, values[op.x], values[op.held])
+
+
+def _before(op: QRecurrent, values: Values) -> IntArray:
+    """What the recurrent matrix reads."""
+    return values[op.h if op.held is None else op.held]
 
 
 def _flat(x: IntArray) -> IntArray:

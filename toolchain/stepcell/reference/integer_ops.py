@@ -12,6 +12,7 @@ from stepcell.ir.qmodel import (
     QActivate,
     QDense,
     QGru,
+    QHold,
     QLstm,
     QMatrix,
     QRnn,
@@ -33,9 +34,9 @@ def joint(requant: JointRequant, ax: IntArray, ah: IntArray, rows: slice = slice
     return sat16(rr(x_part + h_part, requant.post_shift))
 
 
-def lstm(op: QLstm, x: IntArray, h: IntArray, c: IntArray) -> tuple[IntArray, IntArray]:
-    """From x [N, I], h [N, H] Q0.15, c [N, H] with `cell_bits` fraction bits -> (h', c')."""
-    p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, h))
+def lstm(op: QLstm, x: IntArray, before: IntArray, c: IntArray) -> tuple[IntArray, IntArray]:
+    """From x [N, I], h [N, H] Q0.15 or its held view, c [N, H] with `cell_bits` fraction bits -> (h', c')."""
+    p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, before))
     i, o, f, g = np.split(p, 4, axis=1)
     i, o, f, g = sigmoid(i), sigmoid(o), sigmoid(f), tanh(g)
     c_next = sat16(rr(f * c + rr(i * g, 15 - op.cell_bits), 15))
@@ -47,12 +48,12 @@ def cell_as_q4_11(c: IntArray, cell_bits: int) -> IntArray:
     return rr(c, cell_bits - 11) if cell_bits >= 11 else sat16(c * (1 << (11 - cell_bits)))
 
 
-def gru(op: QGru, x: IntArray, h: IntArray) -> IntArray:
-    """From x [N, I], h [N, H] Q0.15 -> h'."""
+def gru(op: QGru, x: IntArray, h: IntArray, before: IntArray) -> IntArray:
+    """From x [N, I], h [N, H] Q0.15 -> h'; `before` is h, or its held view."""
     units = h.shape[1]
     gates, n_rows = slice(0, 2 * units), slice(2 * units, 3 * units)
     ax = matvec(op.input, x) + op.input_bias
-    ah = matvec(op.recurrent, h) + op.recurrent_bias
+    ah = matvec(op.recurrent, before) + op.recurrent_bias
     z, r = np.split(sigmoid(joint(op.requant, ax[:, gates], ah[:, gates], gates)), 2, axis=1)
     if op.linear_before_reset:
         p = _candidate(op, ax[:, n_rows], ah[:, n_rows], r, n_rows)
@@ -74,10 +75,16 @@ def _candidate(op: QGru, ax: IntArray, ah: IntArray, r: IntArray, rows: slice) -
     return sat16(px + rr(r * sat16(ph), 15))
 
 
-def rnn(op: QRnn, x: IntArray, h: IntArray) -> IntArray:
-    """From x [N, I], h [N, H] -> h'."""
-    p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, h))
+def rnn(op: QRnn, x: IntArray, before: IntArray) -> IntArray:
+    """From x [N, I], h [N, H] or its held view -> h'."""
+    p = joint(op.requant, matvec(op.input, x) + op.bias, matvec(op.recurrent, before))
     return np.maximum(p, 0) if op.relu else tanh(p)
+
+
+def hold(op: QHold, x: IntArray, held: IntArray) -> IntArray:
+    """What changed by more than the threshold, and for the rest what was held."""
+    v = view8(x) if op.reads_view else x
+    return np.where(np.abs(v - held) > op.threshold, v, held)
 
 
 def dense(op: QDense, x: IntArray) -> IntArray:

@@ -10,18 +10,22 @@ import numpy as np
 from stepcell.build import build_firmware, load_bundle, measure_flash
 from stepcell.build.bundle import Bundle
 from stepcell.errors import StepcellError
+from stepcell.ir.sequences import load_sequences
+from stepcell.report.distribution import Distribution, measure_distribution
 from stepcell.run import (
     Job,
     Kind,
     LayerProfile,
     Profile,
+    counting_emulator,
+    emulator,
     lane,
     profile_step,
-    run_qemu,
-    run_unicorn,
     worst_stack,
 )
 from stepcell.target import Board, resolve_target
+from stepcell.validate import open_bundle
+from stepcell.validate.validate import OnStage
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Cost:
     rodata_bytes: int
     state_bytes: int
     stack_bytes: int
+    distribution: Distribution | None = None
+    """Over a data set, where one was given."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; bytes and instructions of one step."""
@@ -53,6 +59,7 @@ class Cost:
                 "total": self.state_bytes + self.stack_bytes,
             },
             "layers": [_layer(layer) for layer in self.profile.layers],
+            **({} if self.distribution is None else {"distribution": self.distribution.to_json()}),
         }
 
 
@@ -67,9 +74,16 @@ def _layer(layer: LayerProfile) -> dict[str, Any]:
     }
 
 
-def profile_bundle(folder: Path, backend: str = "unicorn", compiler: str | None = None) -> Cost:
-    """Build the bundle's firmware and measure it in an emulator; a step costs the same whatever the data.
+def profile_bundle(
+    folder: Path,
+    backend: str | None = None,
+    compiler: str | None = None,
+    data: Path | None = None,
+    on_stage: OnStage = lambda *_: None,
+) -> Cost:
+    """Build the bundle's firmware; count a step on random frames, and every step of `data`, in an emulator.
 
+    A step costs the same whatever the data, but with delta, of which random frames skip almost nothing.
     Raises StepcellError for a host bundle, an unknown backend or a missing tool.
     """
     bundle = load_bundle(folder)
@@ -77,19 +91,24 @@ def profile_bundle(folder: Path, backend: str = "unicorn", compiler: str | None 
     if board is None:
         raise StepcellError(
             f"{bundle.name} was compiled for {core.name}, whose instructions are not counted.",
-            "compile it for a Cortex-M: `stepcell targets` lists them.",
+            "compile it for a chip: `stepcell targets` lists them.",
         )
+    name = counting_emulator(backend, board)
+    files = None if data is None else open_bundle(folder)
+    sequences = None if files is None or data is None else load_sequences(data, files.inputs)
+    on_stage("build and count", 0.0)
     with tempfile.TemporaryDirectory(prefix="stepcell-") as temporary:
         elf = build_firmware([bundle], board, Path(temporary), compiler)
-        profile = profile_step(elf, bundle, board, backend)
+        profile = profile_step(elf, bundle, board, name)
         flash = measure_flash(elf)
-        stack = _measure_stack(elf, bundle, board, backend)
-    return Cost(profile, flash.text, flash.rodata, bundle.state_bytes, stack)
+        stack = _measure_stack(elf, bundle, board, name)
+        distribution = None
+        if files is not None and sequences is not None:
+            distribution = measure_distribution(elf, files, board, name, sequences, on_stage)
+    return Cost(profile, flash.text, flash.rodata, bundle.state_bytes, stack, distribution)
 
 
 def _measure_stack(elf: Path, bundle: Bundle, board: Board, backend: str) -> int:
     frames = [np.zeros((2, port.count), np.int64) for port in bundle.inputs]
     job = Job((lane(bundle, *frames),), Kind.STACK)
-    core, _ = resolve_target(board.name)
-    results = run_qemu(elf, board, [job]) if backend == "qemu" else run_unicorn(elf, core, [job])
-    return worst_stack(results)
+    return worst_stack(emulator(backend, elf, board)([job]))

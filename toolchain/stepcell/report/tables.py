@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from stepcell.report.distribution import Distribution
 from stepcell.report.profile import Cost
 from stepcell.validate import Validation
 
@@ -52,6 +53,20 @@ def profile_table(cost: Cost) -> Table:
     cycles = "" if total is None else f"{total.low:,} .. {total.high:,}"
     ratio = f"{profile.instructions / profile.macs:.2f}" if profile.macs else ""
     table.add_row("step", "", f"{profile.instructions:,}", f"{profile.macs:,}", ratio, cycles)
+    return table
+
+
+def distribution_table(found: Distribution) -> Table:
+    """Instructions of the steps of a data set, and what was skipped."""
+    table = Table(title=f"{found.steps:,} steps of the data", title_justify="left", caption_justify="left")
+    for name in ("", "min", "median", "mean", "95 %", "max"):
+        table.add_column(name, justify="right")
+    each = found.instructions
+    numbers = (each.min, each.median, round(each.mean), each.p95, each.max)
+    table.add_row("instructions", *(f"{number:,}" for number in numbers))
+    if found.columns_skipped is not None:
+        parts = ", ".join(f"{name} {_percent(share)}" for name, share in found.skipped.items())
+        table.caption = f"{_percent(found.columns_skipped)} of the columns skipped ({parts})"
     return table
 
 
