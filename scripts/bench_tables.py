@@ -118,9 +118,9 @@ def _break_even() -> str:
             rows.append([core.name, f"{found.format}{mark}", f"`{found.kernel}`", *shares])
     title = (
         "## Break-even\n\nThe kept fraction of a 512 x 128 matrix below which a format is faster, and "
-        "smaller, than the core's fastest dense kernel at a byte a weight, from the cost tables in targets/cores. "
-        "The preferred block is what `compile --density` prunes in by default: the smallest within 10 % of the "
-        "fastest.\n"
+        "smaller, than the core's fastest dense kernel at a byte a weight, by targets/cores. "
+        "The preferred block is what `compile --density` prunes in by default: the smallest within 10 % of "
+        "the fastest.\n"
     )
     return title + "\n" + _table(["core", "format", "kernel", "faster below", "smaller below"], rows)
 
