@@ -29,15 +29,19 @@ bench-demo: setup ## The demo's accuracy over five seeds; CELL=lstm for an LSTM
 	$(BIN)/python examples/demo_seeds.py --cell $(or $(CELL),gru)
 
 .PHONY: bench
-bench: bench-kernels bench-models ## Count what kernels and whole models cost on every core, into build/bench
+bench: bench-kernels bench-models bench-host ## What kernels and models cost, into build/bench
 
 .PHONY: bench-kernels
-bench-kernels: setup
+bench-kernels: setup ## Instructions of every matrix kernel on every core
 	$(BIN)/python scripts/bench_kernels.py
 
 .PHONY: bench-models
-bench-models: setup
+bench-models: setup ## Instructions, flash and RAM of whole models on every core
 	$(BIN)/python scripts/bench_models.py
+
+.PHONY: bench-host
+bench-host: setup ## A step of an LSTM on this computer against ONNX Runtime
+	$(BIN)/python scripts/bench_host.py
 
 .PHONY: bench-diff
 bench-diff: setup ## What `make bench` found against benchmarks/; fails if something takes over 1 % more

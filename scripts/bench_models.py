@@ -71,7 +71,7 @@ def main() -> None:
     cases = list(_cases(wanted))
     rows = [measure(case) for case in track(cases, "models")]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
+    arguments.output.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     arguments.output.with_suffix(".md").write_text(table(rows))
 
 
