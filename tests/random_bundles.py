@@ -17,6 +17,7 @@ from stepcell.ir import Finish, Function, Model, Stage, verify
 from stepcell.ir.ops import Value
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.lower import Plan, lower
+from stepcell.lower.formats import Optimize
 from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.quantize import quantize
 from stepcell.reference.integer_model import IntegerRun, run_integer
@@ -67,9 +68,11 @@ def make_case(folder: Path, seed: int, core: Core = M4, **overrides: Any) -> Cas
     return compile_case(folder, qmodel, rng, core)
 
 
-def compile_case(folder: Path, qmodel: QModel, rng: Generator, core: Core = M4) -> Case:
+def compile_case(
+    folder: Path, qmodel: QModel, rng: Generator, core: Core = M4, optimize: Optimize = "size"
+) -> Case:
     """A bundle of `qmodel` in a folder of its name, and frames drawn for it."""
-    plan = lower(qmodel, core)
+    plan = lower(qmodel, core, optimize=optimize)
     bundle = load_bundle(emit(plan, folder / qmodel.name, {}, {}))
     return Case(qmodel, plan, bundle, random_frames(rng, qmodel))
 
