@@ -1,4 +1,4 @@
-"""The portable C of every kernel of every core, on this computer under sanitizers: what a bundle is elsewhere."""
+"""The portable C of every kernel of every core under sanitizers: as a bundle runs elsewhere."""
 
 from pathlib import Path
 
