@@ -58,7 +58,8 @@ def _tail(small: Counter[str], large: Counter[str]) -> Tail:
     more = {name: (large[name] - small[name]) / (SIZES[1] - SIZES[0]) / STEPS for name in large}
     others = ("sc_matvec", "sc_view", *CELLS)  # the generated functions are named after the cell
     inner = sum(per_unit for name, per_unit in more.items() if not name.startswith(others))
-    return inner, sum(per_unit for name, per_unit in more.items() if "memset" in name), more.get("sc_view", 0)
+    view = sum(per_unit for name, per_unit in more.items() if name.startswith("sc_view"))
+    return inner, sum(per_unit for name, per_unit in more.items() if "memset" in name), view
 
 
 def _bundle(folder: Path, cell: str, units: int, core: str) -> Bundle:
