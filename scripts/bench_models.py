@@ -37,6 +37,7 @@ from stepcell.target import Core, board_for, list_targets, load_core
 STEPS, OUTPUTS = 49, 12
 SIZES = ((10, 64), (10, 128), (40, 64), (40, 128))
 DENSITIES = (1.0, 0.25, 0.10)
+OPTIMIZE: tuple[Optimize, ...] = ("speed", "size")
 CELLS = {"lstm": "lstm", "gru": "gru_after"}
 BUILD = Path(__file__).parent.parent / "build" / "bench"
 Row = dict[str, Any]
@@ -81,11 +82,11 @@ def _counts(core: Core) -> bool:
 
 def _cases(cores: list[Core]) -> Iterator[Case]:
     for core in cores:
-        for optimize in ("speed", "size"):
+        for optimize in OPTIMIZE:
             for cell in CELLS:
                 for inputs, hidden in SIZES:
                     for density in DENSITIES:
-                        yield Case(core, optimize, cell, inputs, hidden, density)  # type: ignore[arg-type]
+                        yield Case(core, optimize, cell, inputs, hidden, density)
         if core.name == "cortex-m4":
             yield EDGEMARK_GRU
 

@@ -1,5 +1,7 @@
 """The order in which layers compute their rows."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,8 +64,10 @@ def test_a_gru_that_resets_first_has_all_r_rows_before_any_other() -> None:
 
 @pytest.mark.parametrize(("order", "gates"), [(row_order, 1), (lstm_row_order, 4), (gru, 3), (whole_gru, 3)])
 @given(units=SIZES, grain=GRAINS)
-def test_every_row_has_one_place(order: object, gates: int, units: int, grain: int) -> None:
-    found = order(units, grain)  # type: ignore[operator]
+def test_every_row_has_one_place(
+    order: Callable[[int, int], Order], gates: int, units: int, grain: int
+) -> None:
+    found = order(units, grain)
     assert len(found) == gates * -(-units // grain) * grain
     assert sorted(found[found >= 0]) == list(range(gates * units))
 
