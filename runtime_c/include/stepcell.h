@@ -176,7 +176,33 @@ typedef struct sc_dense_layer {
     uint16_t rows;
     uint8_t grain, pre_shift;
     int16_t least; /* -32768, or 0 for a relu */
+    uint8_t
+        saturating_shift; /* sums are shifted so, and saturated to int16, before the tail; 0: they are not */
 } sc_dense_layer;
+
+/* A window that slides over rows and columns of vectors, row by row; one axis is the columns of one row. */
+typedef struct sc_window {
+    uint16_t rows, columns;
+    uint16_t positions_down, positions_across;
+    uint16_t kernel_down, kernel_across;
+    uint16_t stride_down, stride_across;
+    uint16_t dilation_down, dilation_across;
+    uint16_t before_down, before_across; /* zeros in front of the first row and the first column */
+    uint16_t tap;                        /* size of a vector: bytes for sc_conv, else elements */
+    uint16_t padded;                     /* bytes of a window as the kernel reads it */
+    uint8_t in_place;                    /* windows inside the input are read where they are */
+    uint8_t words;                       /* every offset and size is a whole word */
+} sc_window;
+
+typedef struct sc_depthwise_layer {
+    const int8_t *weights; /* [taps][channels] */
+    const int32_t *start;  /* [channels]: the bias, with the half that rounds pre_shift */
+    const uint16_t *multipliers;
+    sc_shift post;
+    uint16_t channels;
+    uint8_t pre_shift;
+    int16_t least; /* -32768, or 0 for a relu */
+} sc_depthwise_layer;
 
 /* view is the int8 view of h as it was before the step, as the recurrent kernel reads it (sc_view_*). */
 void sc_lstm(const sc_lstm_layer *layer, const void *x, const void *view, int16_t *h, int16_t *c);
@@ -191,6 +217,10 @@ void sc_gru_reset_first(const sc_gru_layer *layer, const void *x, const void *vi
 void sc_rnn_tanh(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
 void sc_rnn_relu(const sc_rnn_layer *layer, const void *x, const void *before, int16_t *h);
 void sc_dense(const sc_dense_layer *layer, const void *x, int16_t *y);
+/* y is [positions][rows of the layer]; scratch holds one window. */
+void sc_conv(const sc_dense_layer *layer, const sc_window *window, const void *x, int16_t *y, void *scratch);
+void sc_depthwise_s8(const sc_depthwise_layer *layer, const sc_window *window, const int8_t *x, int16_t *y);
+void sc_depthwise_s16(const sc_depthwise_layer *layer, const sc_window *window, const int16_t *x, int16_t *y);
 
 /* Delta: layers of held values keep the sums of all their rows, and add the columns that changed. */
 typedef struct sc_change {
@@ -241,7 +271,84 @@ void sc_max(int16_t *y, const int16_t *a, const int16_t *b, unsigned n);
 void sc_rescale(int16_t *y, const int16_t *x, unsigned n, int16_t multiplier, sc_shift shift);
 void sc_take_s8(int8_t *y, const int8_t *x, const uint16_t *indices, unsigned n);
 void sc_take_s16(int16_t *y, const int16_t *x, const uint16_t *indices, unsigned n);
+/* The index 0xffff gives zero. */
+void sc_take_or_zero_s8(int8_t *y, const int8_t *x, const uint16_t *indices, unsigned n);
+void sc_take_or_zero_s16(int16_t *y, const int16_t *x, const uint16_t *indices, unsigned n);
 void sc_constant(int16_t *y, const uint16_t *values, unsigned n);
+
+/* Functions of single elements (docs/numerics.md, 5). A table has 2^(16 - shift) + 1 entries, shift >= 6. */
+void sc_lookup(int16_t *y, const int16_t *x, unsigned n, const int16_t *table, unsigned shift);
+/* Tables of 353 entries, 32 an octave; f(max(0, x)), f(|x|), and f(|x|) with the sign of x. */
+void sc_octaves(int16_t *y, const int16_t *x, unsigned n, const int16_t *table);
+void sc_octaves_even(int16_t *y, const int16_t *x, unsigned n, const int16_t *table);
+void sc_octaves_odd(int16_t *y, const int16_t *x, unsigned n, const int16_t *table);
+void sc_linear(int16_t *y, const int16_t *x, unsigned n, int16_t multiplier, int32_t offset, sc_shift shift,
+               int16_t least, int16_t greatest);
+void sc_leaky(int16_t *y, const int16_t *x, unsigned n, int16_t positive, int16_t negative, sc_shift shift);
+void sc_abs(int16_t *y, const int16_t *x, unsigned n);
+void sc_min(int16_t *y, const int16_t *a, const int16_t *b, unsigned n);
+void sc_div(int16_t *y, const int16_t *a, const int16_t *b, unsigned n, uint16_t multiplier, sc_shift shift);
+void sc_hypot(int16_t *y, const int16_t *a, const int16_t *b, unsigned n, int16_t multiplier, sc_shift shift);
+/* Every element inner times, and all of that outer times. */
+void sc_repeat(int16_t *y, const int16_t *x, unsigned n, unsigned outer, unsigned inner);
+
+/* Rows of n elements each. */
+void sc_reduce_sum(int16_t *y, const int16_t *x, unsigned rows, unsigned n, sc_shift before,
+                   int16_t multiplier, sc_shift shift);
+void sc_reduce_norm(int16_t *y, const int16_t *x, unsigned rows, unsigned n, sc_shift before,
+                    int16_t multiplier, sc_shift shift);
+void sc_reduce_max(int16_t *y, const int16_t *x, unsigned rows, unsigned n);
+void sc_reduce_min(int16_t *y, const int16_t *x, unsigned rows, unsigned n);
+void sc_argmax(int16_t *y, const int16_t *x, unsigned rows, unsigned n);
+void sc_softmax(int16_t *y, const int16_t *x, unsigned rows, unsigned n, int16_t multiplier, sc_shift shift,
+                unsigned fraction);
+
+typedef struct sc_normalize_layer {
+    const int16_t *gain; /* [n] */
+    const int32_t *bias; /* [n] */
+    sc_shift square, post;
+    uint16_t n;       /* elements of a row, at most 2^14 */
+    uint16_t epsilon; /* times 2^epsilon_exponent, in units of the sum of squares */
+    int8_t epsilon_exponent, least_shift;
+    uint8_t result_shift;
+} sc_normalize_layer;
+
+void sc_normalize(const sc_normalize_layer *layer, int16_t *y, const int16_t *x, unsigned rows);
+
+/* Rows of a table, one for each token; tokens out of the table take its nearest row. */
+void sc_embed_s8(int8_t *y, const int16_t *tokens, unsigned n, const int8_t *table, uint16_t rows,
+                 uint16_t width);
+void sc_embed_s16(int16_t *y, const int16_t *tokens, unsigned n, const int16_t *table, uint16_t rows,
+                  uint16_t width);
+
+/* Already quantized TensorFlow Lite files, with their own scales and zero points (docs/numerics.md). A factor
+ * is two words: a multiplier of 31 bits; then for a dense layer the shift behind it, else left | right << 8.
+ */
+typedef struct sc_tflite_lstm_layer {
+    sc_matrix input, recurrent; /* rows of a pass: [units][i o f c]; starts hold what zero points add */
+    const uint32_t *factors;    /* of i o f c, input matrix then recurrent one, and of h: [9][2] */
+    int32_t cell_limit;         /* |c| is at most this, 32768 for no limit */
+    uint16_t units;
+    uint8_t grain, cell_bits; /* fraction bits of c, 9..15 */
+    int8_t hidden_zero;
+} sc_tflite_lstm_layer;
+
+typedef struct sc_tflite_dense_layer {
+    sc_matrix matrix;
+    const uint32_t *factors; /* [rows][2] */
+    uint16_t rows;
+    uint8_t grain;
+    int8_t zero, least;
+} sc_tflite_dense_layer;
+
+/* before is h as it was, as the recurrent kernel reads it. */
+void sc_tflite_lstm(const sc_tflite_lstm_layer *layer, const void *x, const void *before, int8_t *h,
+                    int16_t *c);
+void sc_tflite_dense(const sc_tflite_dense_layer *layer, const void *x, int8_t *y);
+void sc_tflite_table(int8_t *y, const int8_t *x, unsigned n, const uint8_t *table); /* [256], from -128 on */
+/* Q3.12 to Q0.15, and int16 with 0..6 integer bits to Q0.15 */
+int32_t sc_tflite_sigmoid(int32_t p);
+int32_t sc_tflite_tanh(int32_t p, unsigned integer_bits);
 
 /* A running mean: sum and count, both closed after SC_MEAN_STEPS steps. */
 #define SC_MEAN_STEPS 32767

@@ -84,4 +84,30 @@ static inline int32_t sc_joint(int32_t ax, int32_t ah, uint32_t multipliers, uns
     return sc_sat16(sc_round(x + h, post));
 }
 
+/* |v|, v int16: 0..32768 */
+static inline uint32_t sc_magnitude(int32_t v)
+{
+    const int32_t sign = v >> 31;
+    return (uint32_t)((v ^ sign) - sign);
+}
+
+/* How many bits v has, 0 for 0; by halving where no instruction counts leading zeros. */
+static inline unsigned sc_bit_length(uint32_t v)
+{
+#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ)
+    return 32u - (unsigned)__builtin_clz(v | 1u) - (v == 0u);
+#else
+    unsigned length = 0;
+    for (unsigned half = 16; half != 0; half >>= 1) {
+        const uint32_t above = v >> half;
+        uint32_t negative = 0u - above;
+        SC_OPAQUE(negative);
+        const unsigned by = half * (unsigned)((above | negative) >> 31); /* 0 if no bit lies above */
+        v >>= by;
+        length += by;
+    }
+    return length + (unsigned)v; /* v is 0 or 1 now */
+#endif
+}
+
 #endif

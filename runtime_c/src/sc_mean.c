@@ -1,5 +1,5 @@
 /* A running mean over time. SPDX-License-Identifier: Apache-2.0 */
-#include "sc_arithmetic.h"
+#include "sc_divide.h"
 
 /* 1 while the mean is open, 0 once it has taken in SC_MEAN_STEPS steps. */
 static int32_t is_open(const int32_t *count)
@@ -21,21 +21,6 @@ void sc_count(int32_t *count)
     *count += is_open(count);
 }
 
-/* numerator / divisor by shifting and subtracting, a fixed 32 rounds: no library division on small cores.
- * divisor < 2^16, so the remainder never reaches 2^17. */
-static uint32_t divide(uint32_t numerator, uint32_t divisor)
-{
-    uint32_t quotient = 0, remainder = 0;
-    for (unsigned bit = 32; bit != 0; --bit) {
-        remainder = (remainder << 1) | ((numerator >> (bit - 1)) & 1u);
-        uint32_t fits = 1u - ((remainder - divisor) >> 31); /* 1 if remainder >= divisor */
-        SC_OPAQUE(fits);
-        remainder -= divisor * fits;
-        quotient = (quotient << 1) | fits;
-    }
-    return quotient;
-}
-
 void sc_mean(int16_t *y, const int32_t *total, unsigned n, const int32_t *count)
 {
     const int32_t steps = *count + (int32_t)((uint32_t)(*count - 1) >> 31); /* at least 1 */
@@ -44,6 +29,6 @@ void sc_mean(int16_t *y, const int32_t *total, unsigned n, const int32_t *count)
         /* floor((2 total + steps) / (2 steps)); lifted by 2^15 * divisor to divide what is not negative:
          * 2 * |total| + steps < 2^31 and the lift < 2^31, so the sum fits 32 bits unsigned */
         const uint32_t lifted = (uint32_t)(2 * total[i] + steps) + 32768u * divisor;
-        y[i] = (int16_t)((int32_t)divide(lifted, divisor) - 32768);
+        y[i] = (int16_t)((int32_t)sc_divide(lifted, divisor) - 32768);
     }
 }

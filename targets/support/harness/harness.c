@@ -4,8 +4,8 @@
 
 #include "port.h"
 
-#define JOBS_MAGIC 0x314a4353u    /* "SCJ1" */
-#define RESULTS_MAGIC 0x31524353u /* "SCR1" */
+#define JOBS_MAGIC 0x324a4353u    /* "SCJ2" */
+#define RESULTS_MAGIC 0x32524353u /* "SCR2" */
 #define RESULTS_END 0x21444e45u   /* "END!" */
 
 enum { KIND_RUN = 0, KIND_STACK = 1, KIND_SELFTEST = 2 };
@@ -18,18 +18,24 @@ typedef struct {
     uint32_t kind;
     uint32_t flags;
     uint32_t lanes;
-    uint32_t frames;
+    uint32_t parts;
 } job;
 
 typedef struct {
     uint32_t id;
     uint32_t state_bytes;
+} lane_request;
+
+/* What all lanes do one after the other: each calls one of its model's functions, once for each frame. */
+typedef struct {
+    uint32_t function;
     uint32_t x_bytes;
     uint32_t y_bytes;
-} lane_request;
+} part_request;
 
 typedef struct {
     const harness_model *model;
+    const harness_function *function; /* of the part that runs */
     uint8_t *state;
 } lane;
 
@@ -88,8 +94,7 @@ static int open_lane(uint32_t index)
     if (model == 0) {
         return HARNESS_UNKNOWN_MODEL;
     }
-    if (request.state_bytes != model->state_bytes || request.x_bytes != model->x_bytes ||
-        request.y_bytes != model->y_bytes) {
+    if (request.state_bytes != model->state_bytes) {
         return HARNESS_LAYOUT;
     }
     lanes[index].model = model;
@@ -113,13 +118,41 @@ static int open_lanes(const job *now)
     return HARNESS_OK;
 }
 
-static int write_step(const lane *at, const uint8_t *y)
+static int choose_function(lane *at)
 {
-    const harness_model *model = at->model;
-    if (!guard_is_intact(at->state + model->state_bytes) || !guard_is_intact(y + model->y_bytes)) {
+    part_request request;
+    if (port_read(&request, sizeof request) != 0) {
+        return HARNESS_SHORT_INPUT;
+    }
+    if (request.function >= at->model->function_count) {
+        return HARNESS_LAYOUT;
+    }
+    at->function = &at->model->functions[request.function];
+    if (request.x_bytes != at->function->x_bytes || request.y_bytes != at->function->y_bytes) {
+        return HARNESS_LAYOUT;
+    }
+    return HARNESS_OK;
+}
+
+static int choose_functions(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        int code = choose_function(&lanes[i]);
+        if (code != HARNESS_OK) {
+            return code;
+        }
+    }
+    return HARNESS_OK;
+}
+
+static int write_call(const lane *at, const uint8_t *y)
+{
+    uint32_t state_bytes = at->model->state_bytes;
+    uint32_t y_bytes = at->function->y_bytes;
+    if (!guard_is_intact(at->state + state_bytes) || !guard_is_intact(y + y_bytes)) {
         return HARNESS_OVERRUN;
     }
-    if (port_write(at->state, model->state_bytes) != 0 || port_write(y, model->y_bytes) != 0) {
+    if (port_write(at->state, state_bytes) != 0 || port_write(y, y_bytes) != 0) {
         return HARNESS_OUTPUT;
     }
     if (!harness_measures_stack) {
@@ -129,32 +162,45 @@ static int write_step(const lane *at, const uint8_t *y)
 }
 
 /* All lanes share x and y: a model that kept a pointer to either would be found out. */
-static int step_lane(const lane *at, uint32_t offset)
+static int call_lane(const lane *at, uint32_t offset)
 {
     uint8_t *x = (uint8_t *)harness_x + offset;
     uint8_t *y = (uint8_t *)harness_y + offset;
-    if (port_read(x, at->model->x_bytes) != 0) {
+    if (port_read(x, at->function->x_bytes) != 0) {
         return HARNESS_SHORT_INPUT;
     }
-    fill(y, at->model->y_bytes, POISON);
-    guard(y + at->model->y_bytes);
-    at->model->step(at->state, x, y);
-    return write_step(at, y);
+    fill(y, at->function->y_bytes, POISON);
+    guard(y + at->function->y_bytes);
+    at->function->call(at->state, x, y);
+    return write_call(at, y);
 }
 
-static int run_steps(const job *now)
+static int run_part(const job *now)
 {
+    uint32_t frames;
     uint32_t offset = (now->flags & FLAG_MISALIGNED) ? 1u : 0u;
+    if (port_read(&frames, sizeof frames) != 0) {
+        return HARNESS_SHORT_INPUT;
+    }
+    int code = choose_functions(now->lanes);
+    for (uint32_t t = 0; t < frames && code == HARNESS_OK; t++) {
+        for (uint32_t i = 0; i < now->lanes && code == HARNESS_OK; i++) {
+            code = call_lane(&lanes[i], offset);
+        }
+    }
+    return code;
+}
+
+static int run_parts(const job *now)
+{
     harness_measures_stack = now->kind == KIND_STACK;
     for (uint32_t i = 0; i < now->lanes; i++) {
         lanes[i].model->init(lanes[i].state);
     }
-    for (uint32_t t = 0; t < now->frames; t++) {
-        for (uint32_t i = 0; i < now->lanes; i++) {
-            int code = step_lane(&lanes[i], offset);
-            if (code != HARNESS_OK) {
-                return code;
-            }
+    for (uint32_t i = 0; i < now->parts; i++) {
+        int code = run_part(now);
+        if (code != HARNESS_OK) {
+            return code;
         }
     }
     return HARNESS_OK;
@@ -163,7 +209,7 @@ static int run_steps(const job *now)
 static int run_selftests(const job *now)
 {
     for (uint32_t i = 0; i < now->lanes; i++) {
-        int code = write_word((uint32_t)lanes[i].model->selftest());
+        int code = write_word((uint32_t)lanes[i].model->selftest(lanes[i].state));
         if (code != HARNESS_OK) {
             return code;
         }
@@ -184,7 +230,7 @@ static int run_job(void)
     if (code != HARNESS_OK) {
         return code;
     }
-    return now.kind == KIND_SELFTEST ? run_selftests(&now) : run_steps(&now);
+    return now.kind == KIND_SELFTEST ? run_selftests(&now) : run_parts(&now);
 }
 
 static int run_jobs(uint32_t jobs)

@@ -22,14 +22,20 @@ enum {
 #define HARNESS_MAX_LANES 4u
 #define HARNESS_GUARD_BYTES 8u
 
+/* A step; or a run, whose x begins with the number of its steps. */
+typedef struct {
+    uint32_t x_bytes;
+    uint32_t y_bytes;
+    void (*call)(void *state, const uint8_t *x, uint8_t *y);
+} harness_function;
+
 typedef struct {
     uint32_t id; /* CRC-32 of the model's name */
     uint32_t state_bytes;
-    uint32_t x_bytes;
-    uint32_t y_bytes;
+    uint32_t function_count;
+    const harness_function *functions;
     void (*init)(void *state);
-    void (*step)(void *state, const uint8_t *x, uint8_t *y);
-    int (*selftest)(void);
+    int (*selftest)(void *state);
 } harness_model;
 
 extern const harness_model harness_models[];
@@ -41,7 +47,7 @@ extern const uint32_t harness_state_words;
 extern uint64_t harness_x[];
 extern uint64_t harness_y[];
 
-/* Whether each step paints the stack first, and what the last one used. */
+/* Whether each call paints the stack first, and what the last one used. */
 extern uint32_t harness_measures_stack;
 extern uint32_t harness_stack_used;
 

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sc_arithmetic.h"
+
+void sc_reduce_max(int16_t *y, const int16_t *x, unsigned rows, unsigned n)
+{
+    for (unsigned r = 0; r < rows; ++r, x += n) {
+        int32_t most = x[0];
+        for (unsigned i = 1; i < n; ++i)
+            most += sc_relu1(x[i] - most);
+        y[r] = (int16_t)most;
+    }
+}

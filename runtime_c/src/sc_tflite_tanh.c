@@ -1,0 +1,13 @@
+/* Tanh as TensorFlow Lite's int16 kernels compute it. SPDX-License-Identifier: Apache-2.0 */
+#include "sc_tflite.h"
+
+/* exp(-2|p|) is that of a number with one integer bit more. */
+int32_t sc_tflite_tanh(int32_t p, unsigned integer_bits)
+{
+    uint32_t negative = (uint32_t)p >> 31, some = (uint32_t)(p | -p) >> 31;
+    SC_OPAQUE(negative);
+    SC_OPAQUE(some);
+    const int32_t below = sc_choose(0u - negative, p, -p);
+    const int32_t above = sc_sat16((sc_reciprocal(sc_exp_of_negative(below, integer_bits + 1)) - 8192) * 4);
+    return sc_choose(0u - some, sc_choose(0u - negative, -above, above), 0);
+}
