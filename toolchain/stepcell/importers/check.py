@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from stepcell.errors import StepcellError
 from stepcell.ir import Model, Source
-from stepcell.ir.model import FloatArray
+from stepcell.ir.model import FloatArray, all_ops
+from stepcell.ir.ops import Embed, Value
+from stepcell.ir.sequences import frame_values
 from stepcell.reference.float_model import run_float
-from stepcell.reference.source_layout import Streams, axis_size, is_every_step, runs_by_step
+from stepcell.reference.source_layout import Streams, axis_size, is_every_step, is_ragged, runs_by_step
 
 TOLERANCE = 1e-5
 """Largest difference, relative to the output where that is above one; float32 needs about 1e-6."""
@@ -29,7 +31,9 @@ class RunSource(Protocol):
         """Outputs by the source's names: [N, T, ...] or [N, ...]."""
 
 
-def check_against_source(model: Model, run: RunSource, calibration: FloatArray | None = None) -> Model:
+def check_against_source(
+    model: Model, run: RunSource, calibration: FloatArray | None = None, tolerance: float = TOLERANCE
+) -> Model:
     """The model, if it agrees with its source on random inputs, random states and calibration inputs.
 
     Raises StepcellError saying by how much they differ; also for outputs that are not finite, or that
@@ -38,21 +42,33 @@ def check_against_source(model: Model, run: RunSource, calibration: FloatArray |
     source = model.source
     assert source is not None
     random = np.random.default_rng(0)
-    lengths = _lengths(source)
+    lengths = _lengths(source, model.main.frames_per_step)
     shape = (len(lengths), int(lengths.max()))
-    x = {value.name: random.standard_normal((*shape, *value.shape)) for value in model.main.inputs}
+    x = {v.name: _random(model, v, (*shape, *v.shape), random) for v in frame_values(model.main)}
     started = _with_states(model, source, random)
-    _compare(started, run, x, lengths, "random inputs")
+    _compare(started, run, x, lengths, "random inputs", tolerance)
     if calibration is not None and len(model.main.inputs) == 1:
-        _compare(model, run, *_calibration(model, source, calibration), "calibration inputs")
+        _compare(model, run, *_calibration(model, source, calibration), "calibration inputs", tolerance)
     return model
 
 
-def _lengths(source: Source) -> NDArray[np.int64]:
+def _random(model: Model, value: Value, shape: tuple[int, ...], random: np.random.Generator) -> FloatArray:
+    """Normal numbers; integers that every table has a row for, where the input is tokens."""
+    if value.dtype == "float":
+        return random.standard_normal(shape)
+    rows = [len(model.weights[op.table]) for op in all_ops(model) if isinstance(op, Embed)]
+    return random.integers(0, min(rows, default=2), shape).astype(np.float64)
+
+
+def _lengths(source: Source, frames_per_step: int) -> NDArray[np.int64]:
+    """Numbers of frames, of whole steps, that the source runs."""
     frozen = axis_size(source, "time")[1]
+    if frozen is not None and is_ragged(source):
+        return np.linspace(1, frozen, _SEQUENCES).round().astype(np.int64)[::-1]
     if frozen is not None and not runs_by_step(source):
         return np.full(_SEQUENCES // 2, frozen)
-    return np.array(_LENGTHS * (_SEQUENCES // len(_LENGTHS)))
+    longer = -(-(source.shortest - 1) // frames_per_step)
+    return (np.array(_LENGTHS * (_SEQUENCES // len(_LENGTHS))) + longer) * frames_per_step
 
 
 def _with_states(model: Model, source: Source, random: np.random.Generator) -> Model:
@@ -68,7 +84,7 @@ def _with_states(model: Model, source: Source, random: np.random.Generator) -> M
 
 
 def _calibration(model: Model, source: Source, x: FloatArray) -> tuple[Streams, NDArray[np.int64]]:
-    value = model.main.inputs[0]
+    (value,) = frame_values(model.main)
     if x.ndim != 2 + len(value.shape) or x.shape[2:] != value.shape:
         allowed = ", ".join(["N", "T", *map(str, value.shape)])
         raise StepcellError(
@@ -82,11 +98,14 @@ def _calibration(model: Model, source: Source, x: FloatArray) -> tuple[Streams, 
             f"The calibration inputs have {x.shape[1]} steps; the file runs {frozen}.",
             "give sequences of that length.",
         )
+    steps -= steps % model.main.frames_per_step
     x = np.asarray(x[:_SEQUENCES, :steps], np.float64)
     return {value.name: x}, np.full(len(x), steps)
 
 
-def _compare(model: Model, run: RunSource, x: Streams, lengths: NDArray[np.int64], what: str) -> None:
+def _compare(
+    model: Model, run: RunSource, x: Streams, lengths: NDArray[np.int64], what: str, tolerance: float
+) -> None:
     source = model.source
     assert source is not None
     states = {state.state: model.state(state.state).initial for state in source.states}
@@ -95,7 +114,7 @@ def _compare(model: Model, run: RunSource, x: Streams, lengths: NDArray[np.int64
     with np.errstate(all="ignore"):
         mine = run_float(model, x, lengths).outputs(model.main)
     for name, output in zip(expected, model.main.outputs, strict=True):
-        _compare_output(source, name, expected[name], again[name], mine[output], lengths, what)
+        _compare_output(source, name, expected[name], again[name], mine[output], lengths, what, tolerance)
 
 
 def _compare_output(
@@ -106,9 +125,11 @@ def _compare_output(
     mine: FloatArray,
     lengths: NDArray[np.int64],
     what: str,
+    tolerance: float,
 ) -> None:
     if is_every_step(source, name):
-        wanted, again, mine = (_valid(array, lengths) for array in (wanted, again, mine))
+        steps = lengths // source.frames_per_step
+        wanted, again, mine = (_valid(array, steps) for array in (wanted, again, mine))
     if not np.isfinite(wanted).all():
         raise StepcellError(
             f"{source.file}: its output '{name}' is not finite for {what}.",
@@ -120,10 +141,10 @@ def _compare_output(
             "export the model in evaluation mode.",
         )
     worst = difference(wanted, mine)
-    if not worst <= TOLERANCE:
+    if not worst <= tolerance:
         raise StepcellError(
             f"{source.file}: the import differs from its source by {worst:.3g} in '{name}' for {what}; "
-            f"{TOLERANCE:g} is allowed, so the importer does not trust the file.",
+            f"{tolerance:g} is allowed, so the importer does not trust the file.",
             "export it with another exporter, with free batch and time axes; else report the file.",
         )
 

@@ -3,22 +3,44 @@
 from collections.abc import Mapping
 from math import prod
 
+import numpy as np
+
 from stepcell.errors import StepcellError
-from stepcell.importers.lift.axes import Axis, inner, labels
+from stepcell.importers.graph import GraphInput
+from stepcell.importers.lift.axes import Axis, Relabel, inner, is_open, labels
 from stepcell.importers.lift.context import Lift, Tensor, has_time, materialise
+from stepcell.importers.lift.frames import frames_per_step
+from stepcell.importers.lift.lengths import lengths_input
+from stepcell.importers.lift.recognise import recognise
 from stepcell.importers.lift.rename import rename
 from stepcell.importers.lift.roles import frozen_size, label
 from stepcell.importers.lift.stages import cut_stages
 from stepcell.importers.names import identifier
+from stepcell.importers.reroll.split import split_states
 from stepcell.ir import Finish, Function, Model, Source, SourceTensor, StateTensor, verify
 from stepcell.ir.ops import Op, Recurrent, Value, parameters, reads, writes
+
+KEEPS_A_STATE = "keeps a state"
+"""A role of no axis: the file takes a state that it does not return, so one call is a whole sequence."""
 
 
 def assemble(lift: Lift, name: str, carried: Mapping[str, str]) -> Model:
     """The verified Model of a finished lift."""
+    recognise(lift)
+    _learn_frozen_batch(lift)
+    found = _state_outputs(lift)
+    named = {x: out for x, out in carried.items() if lift.roles.get(x) == "carried"}
     for tensor_in, tensor_out in carried.items():
-        _carry(lift, tensor_in, tensor_out)
-    state_outputs = _state_outputs(lift) | {out: [] for out in carried.values()}
+        if tensor_in in named:
+            _carry(lift, tensor_in, tensor_out)
+        elif tensor_in not in {lift.entries[state][0] for state in found.get(tensor_out, ())}:
+            raise StepcellError(
+                f"{lift.graph.file}: the output '{tensor_out}' is not what the operators that start at "
+                f"'{tensor_in}' leave.",
+                "name the output that is, or leave --state out.",
+            )
+    state_outputs = found | {out: [] for out in named.values()}
+    _check_returned(lift, state_outputs)
     sources = [out for out in lift.graph.outputs if out not in state_outputs] or list(lift.graph.outputs)
     outputs = [_output(lift, source) for source in sources]
     tensors = tuple(_source_tensor(lift, source) for source in sources)
@@ -30,8 +52,23 @@ def assemble(lift: Lift, name: str, carried: Mapping[str, str]) -> Model:
         p for op in lift.ends for p in parameters(op)
     }
     weights = {key: array for key, array in lift.weights.items() if key in used}
-    source = _source(lift, tensors, state_outputs, carried)
-    return verify(Model(name, (function,), tuple(lift.states.values()), weights, source=source))
+    source = _source(lift, tensors, state_outputs, named)
+    model = Model(name, (function,), tuple(lift.states.values()), weights, source=source)
+    return verify(split_states(model))
+
+
+def _check_returned(lift: Lift, returned: Mapping[str, list[str]]) -> None:
+    """Where one call is one step, the file has to return every state that it takes."""
+    kept = lift.entries.keys() - {state for states in returned.values() for state in states}
+    if not lift.single_step or not kept:
+        return
+    if "time" in lift.roles.values():
+        raise Relabel({KEEPS_A_STATE: "yes"})
+    raise StepcellError(
+        f"{lift.graph.file}: it takes the state '{lift.entries[min(kept)][0]}' for one step, and does not "
+        "return the next one.",
+        "export the new states as outputs, too, or with a time axis.",
+    )
 
 
 def _carry(lift: Lift, tensor_in: str, tensor_out: str) -> None:
@@ -47,6 +84,12 @@ def _carry(lift: Lift, tensor_in: str, tensor_out: str) -> None:
         raise StepcellError(
             f"{lift.graph.file}: the state '{tensor_in}' has {prod(shape)} numbers, "
             f"its output '{tensor_out}' {found.table.size}.",
+            "name an output of the same shape.",
+        )
+    if found.table.shape != state.table.shape:
+        raise StepcellError(
+            f"{lift.graph.file}: the state '{tensor_in}' is {list(state.table.shape)} (its batch axis as 1), "
+            f"its output '{tensor_out}' {list(found.table.shape)}.",
             "name an output of the same shape.",
         )
     lift.updates[state.value] = materialise(lift, found, shape)
@@ -65,11 +108,26 @@ def _state_outputs(lift: Lift) -> dict[str, list[str]]:
     candidates = sorted(
         lift.graph.outputs, key=lambda out: (_with_time(lift, out), -lift.graph.outputs.index(out))
     )
-    for states in brought.values():
-        wanted = [key for state in states for key in _state_elements(lift, state)]
+    for tensor_in, states in brought.items():
+        wanted = _returned(lift, tensor_in, states)
         found = [out for out in candidates if out not in paired and _elements_of(lift, out) == wanted]
         paired |= dict.fromkeys(found[:1], states)
     return paired
+
+
+def _returned(lift: Lift, tensor_in: str, states: list[str]) -> list[tuple[str, int] | None]:
+    """What the elements of an output are that returns these states in the layout of their input."""
+    source = lift.env[tensor_in]
+    assert isinstance(source, Tensor)
+    wanted = np.full(source.table.shape, None, object)
+    for state in states:
+        place = StateTensor(state, tensor_in, None, lift.entries[state][1])
+        part = wanted[place.key]
+        part = part if place.batch_axis is None else np.moveaxis(part, place.batch_axis, 0)[0]
+        at = np.unravel_index(np.arange(part.size), part.shape)
+        for k, element in enumerate(_state_elements(lift, state)):
+            part[tuple(axis[k] for axis in at)] = element
+    return list(wanted.ravel())
 
 
 def _with_time(lift: Lift, output: str) -> bool:
@@ -111,11 +169,12 @@ def _ops(lift: Lift) -> list[Op]:
 def _output(lift: Lift, source: str) -> str:
     """The value of an output; inner axes of size one are dropped where others remain."""
     found = lift.env.get(source)
-    if not isinstance(found, Tensor):
+    if not isinstance(found, Tensor) or found.phase == "lengths":
         raise StepcellError(
             f"{lift.graph.file}: the output '{source}' does not depend on the input.",
             "leave it out of the file.",
         )
+    _learn_batch(lift, found)
     for axis in found.axes:
         if labels(axis) and (len(axis) > 1 or axis not in (("batch",), ("time",))):
             raise StepcellError(
@@ -126,6 +185,25 @@ def _output(lift: Lift, source: str) -> str:
     sizes = [inner(axis) for axis in found.axes if not labels(axis)]
     shape = tuple(size for size in sizes if size > 1) or tuple(sizes[:1])
     return materialise(lift, found, shape)
+
+
+def _learn_batch(lift: Lift, output: Tensor) -> None:
+    """After a Scan or Loop over time, an axis that nothing works along is the batch axis."""
+    open_labels = [
+        axis[0] for axis in output.axes if len(axis) == 1 and isinstance(axis[0], str) and is_open(axis[0])
+    ]
+    looped = any(node.op in ("Scan", "Loop") for node in lift.graph.nodes)
+    if looped and len(open_labels) == 1 and "batch" not in lift.roles.values():
+        raise Relabel({open_labels[0]: "batch"})
+
+
+def _learn_frozen_batch(lift: Lift) -> None:
+    """An axis of size one that reshapes dropped before anything told what it is: the batch axis."""
+    for source in lift.graph.inputs:
+        roles = {axis: lift.roles.get(label(source, axis)) for axis in range(len(source.shape))}
+        unknown = [axis for axis, role in roles.items() if role is None and source.shape[axis] == 1]
+        if unknown and "batch" not in roles.values() and lift.roles.get(source.name) is None:
+            raise Relabel({label(source, unknown[0]): "batch"})
 
 
 def _source_tensor(lift: Lift, source: str) -> SourceTensor:
@@ -161,7 +239,8 @@ def _name_outputs(lift: Lift, outputs: list[str], sources: list[str]) -> list[st
 
 def _drop_dead(lift: Lift, outputs: list[str]) -> None:
     """Keep the operations and states that the outputs depend on."""
-    live = set(outputs) | set(lift.entries) | {s for s, role in lift.roles.items() if role == "carried"}
+    carried = [lift.env[name] for name, role in lift.roles.items() if role == "carried"]
+    live = set(outputs) | set(lift.entries) | {state.value for state in carried if isinstance(state, Tensor)}
     before = -1
     while before != len(live):
         before = len(live)
@@ -214,13 +293,25 @@ def _source(
     ]
     for tensor_in, tensor_out in carried.items():
         source = next(found for found in graph.inputs if found.name == tensor_in)
-        roles = [lift.roles.get(label(source, axis)) for axis in range(len(source.shape))]
-        upto = roles.index("batch") + 1 if "batch" in roles else 0
         found = lift.env[tensor_in]
         assert isinstance(found, Tensor)
-        states.append(StateTensor(found.value, tensor_in, tensor_out, _carried_index(roles[:upto])))
-    return Source(graph.file, graph.sha256, graph.kind, tuple(inputs), outputs, tuple(states))
+        states.append(StateTensor(found.value, tensor_in, tensor_out, _carried_index(lift, source)))
+    lengths = lengths_input(lift)
+    return Source(
+        graph.file,
+        graph.sha256,
+        graph.kind,
+        tuple(inputs),
+        outputs,
+        tuple(states),
+        lengths=lengths,
+        shortest=lift.shortest,
+        frames_per_step=frames_per_step(lift.roles),
+    )
 
 
-def _carried_index(roles: list[str | None]) -> tuple[int | None, ...]:
-    return tuple(None if role == "batch" else 0 for role in roles)
+def _carried_index(lift: Lift, source: GraphInput) -> tuple[int | tuple[int, int, int] | None, ...]:
+    """All of a state input: None for its batch axis, every other axis whole."""
+    roles = [lift.roles.get(label(source, axis)) for axis in range(len(source.shape))]
+    sizes = [1 if isinstance(size, str) else size for size in source.shape]
+    return tuple(None if role == "batch" else (0, n, 1) for role, n in zip(roles, sizes, strict=True))

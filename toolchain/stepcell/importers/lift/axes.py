@@ -17,6 +17,8 @@ Sizes = Mapping[str, int]
 
 BATCH: Axis = ("batch",)
 TIME: Axis = ("time",)
+AFTER = "\u2192"
+"""Between an input's label and what a window made of its size, while its role is not known: `x.2\u21923`."""
 
 
 class Relabel(Exception):
@@ -24,7 +26,7 @@ class Relabel(Exception):
 
     def __init__(self, roles: dict[str, str], action: str = "") -> None:
         super().__init__(str(roles))
-        self.roles = roles
+        self.roles = {name.partition(AFTER)[0]: role for name, role in roles.items()}
         self.action = action
 
 

@@ -6,7 +6,7 @@ and gather only changes the table until an operation needs the elements in order
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal
@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.importers.graph import Array, Graph, Unsupported
+from stepcell.errors import StepcellError
+from stepcell.importers.graph import Array, Graph, Node, Unsupported
 from stepcell.importers.lift.axes import Axes, Sizes, extent, inner, labels, require_inner, without
 from stepcell.ir import State
 from stepcell.ir.ops import Constant, Dtype, Op, Take, Value, writes
 
-Phase = Literal["step", "end", "initial"]
+Phase = Literal["step", "end", "initial", "lengths"]
 Direction = Literal["forward", "backward"]
 
 
@@ -28,13 +29,19 @@ class Tensor:
     """Elements of `value`: table[i, j, ...] is the flat index within one step; one dimension per axis.
 
     Along a batch or time axis the table has size one. `phase` tells whether the tensor exists at
-    every step, once a sequence has ended, or is a state that the caller hands in.
+    every step, once a sequence has ended, or is what the caller hands in: a state, or the sequences' lengths.
     """
 
     value: str
     table: NDArray[np.intp]
     axes: Axes
     phase: Phase
+    pads: tuple[int, int] = (0, 0)
+    """How many frames more than its sequence it holds (before, after) along the time axis; negative: fewer.
+
+    What is before are zeros; what is after are zeros, too, but for the first `tail` frames.
+    """
+    tail: int = 0
 
 
 Known = Array
@@ -61,13 +68,31 @@ class Lift:
     weights: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     open_bias: dict[str, str] = field(default_factory=dict)
     """source tensor of a Dense that has no bias yet -> the Dense's value"""
-    entries: dict[str, tuple[str, tuple[int | None, ...]]] = field(default_factory=dict)
+    entries: dict[str, tuple[str, tuple[int | tuple[int, int, int] | None, ...]]] = field(
+        default_factory=dict
+    )
     """state -> (source input that holds its initial value, where in it)"""
     notes: list[str] = field(default_factory=list)
     """why axes turned out to be inner, for the user whose time axis is among them"""
     counters: Counter[str] = field(default_factory=Counter)
+    takes: dict[str, tuple[Take, Phase]] = field(default_factory=dict)
+    """value -> the Take that made it, so that another one can read its source"""
+    shortest: int = 1
+    """frames that a sequence needs at least, so that the source computes anything"""
+    guesses: set[str] = field(default_factory=set)
+    """labels of what was windowed before their role was known: inner, if nothing else is learned"""
     made: dict[tuple[Any, ...], str] = field(default_factory=dict)
     """Takes and constants that exist already"""
+    direction: Direction = "forward"
+    """which way the body of a Scan or Loop runs that is being lifted"""
+    loop_role: str | None = None
+    """the role that says which way the Loop runs that is being lifted"""
+    lift_node: "Callable[[Lift, Node], None] | None" = None
+    """lifts one node; for the bodies of Scan and Loop"""
+    problems: list[StepcellError] | None = None
+    """nodes that cannot be imported, while diagnosing; None: the first one is raised"""
+    unknown: set[str] = field(default_factory=set)
+    """what such nodes would have made"""
 
     def fresh(self, kind: str) -> str:
         """The next name of a kind: gru1, gru2, ..."""
@@ -77,10 +102,13 @@ class Lift:
             if not any(value == name or value.startswith(f"{name}_") for value in self.values):
                 return name
 
-    def emit(self, op: Op, phase: Phase, direction: Direction = "forward") -> None:
+    def emit(self, op: Op, phase: Phase, direction: Direction | None = None) -> None:
         """Append an operation to the step graph or to `finish`."""
+        direction = direction or self.direction
         for value in writes(op):
             self.values[value.name] = value
+        if isinstance(op, Take):
+            self.takes[op.y.name] = (op, phase)
         if phase == "end":
             self.ends.append(op)
         else:
@@ -95,8 +123,18 @@ class Lift:
     def shape(self, lifted: Lifted) -> tuple[int, ...]:
         """The shape that the source's own arithmetic sees."""
         if isinstance(lifted, Tensor):
-            return tuple(extent(axis, self.sizes) for axis in lifted.axes)
+            extra = sum(lifted.pads)
+            return tuple(extent(axis, self.sizes) + (extra if "time" in axis else 0) for axis in lifted.axes)
         return tuple(lifted.shape)
+
+
+def input_of(lift: Lift, found: Tensor) -> str | None:
+    """The source's name of the input that a tensor is (part of); None for what is computed."""
+    for source in lift.graph.inputs:
+        whole = lift.env[source.name]
+        if isinstance(whole, Tensor) and whole.value == found.value:
+            return source.name
+    return None
 
 
 def data(name: str, shape: tuple[int, ...], axes: Axes, phase: Phase) -> Tensor:
@@ -108,12 +146,37 @@ def tensor(lifted: Lifted | None, what: str = "its input") -> Tensor:
     """The operand as data; refused where it is absent or a constant."""
     if not isinstance(lifted, Tensor):
         raise Unsupported(f"needs data for {what}, but finds a constant", "check how the file was made.")
+    if lifted.phase == "lengths":
+        raise Unsupported(
+            f"reads the sequence lengths '{lifted.value}'; only sequence_lens of LSTM, GRU and RNN may",
+            "leave what depends on the lengths to the caller.",
+        )
     if lifted.phase == "initial":
         raise Unsupported(
             f"reads the state input '{lifted.value}' outside a recurrent operator",
             "let only LSTM, GRU and RNN read the state inputs.",
         )
-    return lifted
+    return whole(lifted)
+
+
+def whole(found: Tensor) -> Tensor:
+    """The tensor, if it holds exactly the frames of its sequence."""
+    before, after = found.pads
+    if before < 0:
+        raise Unsupported(
+            f"reads a sequence without its first {-before} frames (a convolution that pads too little)",
+            f"pad {-before} zero frames more in front of the convolution, or read only its last frame.",
+        )
+    if before > 0 or after > 0:
+        raise Unsupported(
+            f"reads a sequence with {before} frames more in front and {after} more behind than the input has",
+            "let only a convolution read what is padded in front, and cut off what is left over behind.",
+        )
+    if after < 0:
+        raise Unsupported(
+            f"reads a sequence without its last {-after} frames", "give every step one frame of its own."
+        )
+    return found
 
 
 def movable(lifted: Lifted | None) -> Tensor:
@@ -150,8 +213,12 @@ def inner_shape(axes: Axes) -> tuple[int, ...]:
 
 def materialise(lift: Lift, found: Tensor, shape: tuple[int, ...]) -> str:
     """The name of a value that holds the tensor's elements in order, with exactly this shape."""
-    value = lift.values[found.value]
     indices = tuple(int(index) for index in found.table.ravel())
+    if found.value in lift.takes and lift.takes[found.value][1] == found.phase:
+        take = lift.takes[found.value][0]
+        indices = tuple(take.indices[i] if i >= 0 else i for i in indices)
+        found = replace(found, value=take.x)
+    value = lift.values[found.value]
     if value.shape == shape and indices == tuple(range(value.size)):
         return found.value
     key = ("take", found.value, found.phase, shape, indices)
@@ -182,7 +249,8 @@ def constant(lift: Lift, array: Known, phase: Phase) -> str:
 
 def at_end(found: Tensor, value: str) -> Tensor:
     """The tensor once the sequence has ended, its elements now those of `value`; time has size one."""
-    return replace(found, value=value, phase="end", axes=tuple(without(axis, "time") for axis in found.axes))
+    axes = tuple(without(axis, "time") for axis in found.axes)
+    return replace(found, value=value, phase="end", axes=axes, pads=(0, 0), tail=0)
 
 
 def has_time(axes: Axes) -> bool:

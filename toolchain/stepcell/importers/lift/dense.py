@@ -1,6 +1,7 @@
 """MatMul and Gemm with a constant matrix: both become Dense."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -66,10 +67,17 @@ def _product(lift: Lift, a: Lifted | None, b: Lifted | None, scale: float = 1.0)
             "multiplies two tensors that both depend on the input", "attention is not imported yet."
         )
     if isinstance(a, Tensor):
-        return _dense(lift, tensor(a), known(b, "weights").T * scale)
+        return _dense(lift, tensor(a), _matrix(b, tensor(a)).T * scale)
     x = _swapped(tensor(b))
-    made = _swapped(_dense(lift, tensor(x), known(a, "weights") * scale))
+    made = _swapped(_dense(lift, tensor(x), _matrix(a, tensor(x)) * scale))
     return tensor(made)
+
+
+def _matrix(weights: Lifted | None, x: Tensor) -> Known:
+    """Constant weights; leading axes of size one, of which data has as many, say nothing."""
+    found = known(weights, "weights")
+    is_one = found.ndim > 2 and found.size == prod(found.shape[-2:]) and found.ndim <= len(x.axes)
+    return found.reshape(found.shape[-2:]) if is_one else found
 
 
 def _dense(lift: Lift, x: Tensor, weights: Known) -> Tensor:

@@ -1,12 +1,12 @@
-"""Add, Sub, Mul, Div by a constant, Max; Relu, Sigmoid, Tanh, Softmax."""
+"""Arithmetic of operands that broadcast: Add, Sub, Mul, Div, and Max, Min, Sum, Mean of any number."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
-from stepcell.importers.lift.attributes import Operands, axis_of
-from stepcell.importers.lift.axes import Axes, labels, require_inner, unify
+from stepcell.importers.lift.attributes import Operands
+from stepcell.importers.lift.axes import Axes, labels, unify
 from stepcell.importers.lift.context import (
     Known,
     Lift,
@@ -23,30 +23,83 @@ from stepcell.importers.lift.context import (
     tensor,
 )
 from stepcell.importers.lift.dense import absorb_bias
-from stepcell.ir.ops import Activate, Binary, FunctionName, Operator, Value
+from stepcell.ir.ops import Binary, Operator, Value
 
-_OPERATORS: dict[str, Operator] = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "mul", "Max": "max"}
-_FUNCTIONS: dict[str, FunctionName] = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+_OPERATORS: dict[str, Operator] = {
+    "Add": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "Max": "max",
+    "Min": "min",
+    "Sum": "add",
+    "Mean": "add",
+}
 
 
 def binary(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
     """Arithmetic of two operands that broadcast; a constant may stand on either side."""
     if len(operands) != 2:
         raise Unsupported(f"has {len(operands)} operands; two are allowed", "nest operators of two operands.")
-    if node.op == "Div":
-        operands = [operands[0], 1.0 / known(operands[1], "a divisor").astype(np.float64)]
     if node.op == "Add":
         absorbed = absorb_bias(lift, node, operands)
         if absorbed is not None:
             return [absorbed]
-    phase = join_phase(tensor(found) for found in operands if isinstance(found, Tensor))
+    return [combined(lift, _OPERATORS[node.op], *operands)]
+
+
+def variadic(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
+    """Sum, Mean, Max and Min of any number of operands, from left to right."""
+    made = operands[0]
+    for operand in operands[1:]:
+        if isinstance(made, Tensor) or isinstance(operand, Tensor):
+            made = combined(lift, _OPERATORS[node.op], made, operand)
+        else:
+            made = _NUMPY[node.op](known(made, "an operand"), known(operand, "an operand"))
+    if node.op == "Mean" and len(operands) > 1:
+        made = combined(lift, "mul", made, np.asarray(1.0 / len(operands)))
+    return [tensor(made)]
+
+
+_NUMPY = {"Sum": np.add, "Mean": np.add, "Max": np.maximum, "Min": np.minimum}
+
+
+def combined(lift: Lift, operator: Operator, a: Lifted | None, b: Lifted | None) -> Tensor:
+    """a (operator) b, of which at least one is data."""
+    if operator == "div" and not isinstance(b, Tensor):
+        operator, b = "mul", 1.0 / known(b, "a divisor").astype(np.float64)
+    operands = [a, b]
+    phase = join_phase(numbers(lift, found) for found in operands if isinstance(found, Tensor))
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and _lie_alike(lift, a, b):
+        shape, made = lift.values[a.value].shape, lift.fresh(operator)
+        lift.emit(Binary(a.value, b.value, Value(made, shape), operator), phase)
+        return replace(a, value=made)
     axes = _meeting_axes(operands)
     sides = [_side(lift, operand, axes, phase) for operand in operands]
-    operator = _OPERATORS[node.op]
     shape = np.broadcast_shapes(*(lift.values[name].shape for name in sides))
     made = lift.fresh(operator)
     lift.emit(Binary(sides[0], sides[1], Value(made, shape), operator), phase)
-    return [data(made, inner_shape(axes), axes, phase)]
+    return data(made, inner_shape(axes), axes, phase)
+
+
+def _lie_alike(lift: Lift, a: Tensor, b: Tensor) -> bool:
+    """Whether both hold all of a value in the same order, though not its own: no need to reorder them."""
+    same = a.axes == b.axes and lift.values[a.value].shape == lift.values[b.value].shape
+    size = lift.values[a.value].size
+    whole = a.table.size == size and np.array_equal(a.table, b.table)
+    moved = bool((np.diff(a.table.ravel()) < 0).any())
+    return same and whole and moved and len(np.unique(a.table)) == size
+
+
+def numbers(lift: Lift, operand: Lifted | None) -> Tensor:
+    """The operand as real numbers; refused where it is a token, whose size means nothing."""
+    found = tensor(operand)
+    if lift.values[found.value].dtype == "token":
+        raise Unsupported(
+            "computes with integers (tokens); only a look-up in a table is allowed",
+            "feed float numbers, or look the tokens up in a table first.",
+        )
+    return found
 
 
 def _meeting_axes(operands: Operands) -> Axes:
@@ -84,13 +137,20 @@ def _side(lift: Lift, operand: Lifted | None, axes: Axes, phase: Phase) -> str:
     if isinstance(operand, Tensor):
         table = operand.table
         table = table.reshape((1,) * (len(axes) - table.ndim) + table.shape)
-        return materialise(lift, replace(operand, table=table), _kept(table.shape, axes))
+        return _broadcastable(lift, replace(operand, table=table), _kept(table.shape, axes))
     array = _aligned(known(operand, "an operand"), axes)
     array = per_step(array, axes, lift.sizes)
     if array.size == 1:
         return constant(lift, array.reshape(()), phase)
     _check_broadcast(array, axes)
     return constant(lift, array.reshape(_kept(array.shape, axes)), phase)
+
+
+def _broadcastable(lift: Lift, operand: Tensor, shape: tuple[int, ...]) -> str:
+    """A value of this shape, or of the same without its leading ones."""
+    value = lift.values[operand.value]
+    short = shape[next((i for i, size in enumerate(shape) if size != 1), len(shape)) :]
+    return materialise(lift, operand, short if value.shape == short else shape)
 
 
 def _aligned(array: Known, axes: Axes) -> Known:
@@ -110,37 +170,3 @@ def _kept(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
     while len(kept) > 1 and whole[kept[0]] == 1:
         kept.pop(0)
     return tuple(shape[i] for i in kept)
-
-
-def activate(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
-    """A function of every element, in the value's own order."""
-    x = tensor(operands[0])
-    function = _FUNCTIONS[node.op]
-    made = lift.fresh(function)
-    lift.emit(Activate(x.value, Value(made, lift.values[x.value].shape), function), x.phase)
-    return [replace(x, value=made)]
-
-
-def softmax(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
-    """Softmax over one inner axis (before opset 13: all axes from `axis` on, of which one may be long)."""
-    x = tensor(operands[0])
-    old = lift.graph.opset < 13
-    axis = axis_of(int(node.attributes.get("axis", 1 if old else -1)), len(x.axes))
-    if old:
-        axis = _only_long_axis(lift, x, axis)
-    require_inner(x.axes[axis], "runs over")
-    moved = np.moveaxis(x.table, axis, -1)
-    shape = (*(size for size in moved.shape[:-1] if size > 1), moved.shape[-1])
-    source = materialise(lift, replace(x, table=moved), shape)
-    made = lift.fresh("softmax")
-    lift.emit(Activate(source, Value(made, shape), "softmax"), x.phase)
-    table = np.moveaxis(np.arange(moved.size).reshape(moved.shape), -1, axis)
-    return [Tensor(made, table, x.axes, x.phase)]
-
-
-def _only_long_axis(lift: Lift, x: Tensor, first: int) -> int:
-    shape = lift.shape(x)
-    long = [i for i in range(first, len(shape)) if shape[i] > 1] or [first]
-    if len(long) > 1:
-        raise Unsupported("runs over several axes at once (opset below 13)", "export with opset 13 or later.")
-    return long[0]

@@ -13,6 +13,7 @@ import numpy as np
 from stepcell.importers.graph import Array, Node, Unsupported
 from stepcell.importers.lift.attributes import Operands, axis_of, ints_of
 from stepcell.importers.lift.context import known
+from stepcell.importers.lift.fold_reference import FOLDED, fold_by_reference
 
 LARGEST = 2**26
 """Elements of a folded constant; more than any microcontroller holds."""
@@ -31,8 +32,11 @@ _TYPES: dict[int, Any] = {
 }
 
 
-def fold(node: Node, operands: Operands) -> Arrays | None:
+def fold(node: Node, operands: Operands, opset: int = 18) -> Arrays | None:
     """The node's outputs computed now; None if its operator is not one that folds."""
+    if node.op in FOLDED:
+        with np.errstate(all="ignore"):
+            return fold_by_reference(node, operands, opset)
     if node.op not in _FOLDERS:
         return None
     with np.errstate(all="ignore"):
@@ -199,6 +203,10 @@ _FOLDERS: dict[str, Callable[[Node, Arrays], Arrays]] = {
     "Mul": _numpy(np.multiply),
     "Div": _numpy(_divide),
     "Neg": _numpy(np.negative),
+    "Abs": _numpy(np.abs),
+    "Pow": _numpy(lambda x, y: np.power(x, y).astype(x.dtype)),
+    "Reciprocal": _numpy(lambda x: (1 / x).astype(x.dtype)),
+    "Log": _numpy(np.log),
     "Sqrt": _numpy(np.sqrt),
     "Exp": _numpy(np.exp),
     "Floor": _numpy(np.floor),

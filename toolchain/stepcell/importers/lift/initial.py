@@ -5,7 +5,10 @@ from numpy.typing import NDArray
 
 from stepcell.importers.graph import Unsupported
 from stepcell.importers.lift.axes import Relabel, is_open, labels
-from stepcell.importers.lift.context import Known, Lift, Lifted, Tensor
+from stepcell.importers.lift.context import Known, Lift, Lifted, Tensor, input_of
+from stepcell.importers.reroll.split import Index, slice_of
+from stepcell.ir import StateTensor
+from stepcell.ir.ops import Take, Value
 
 
 def initial_state(lift: Lift, name: str, start: Lifted | None, hidden: int) -> NDArray[np.float64]:
@@ -16,6 +19,36 @@ def initial_state(lift: Lift, name: str, start: Lifted | None, hidden: int) -> N
         _note_input(lift, name, start, hidden)
         return np.zeros(hidden)
     return _constant(start, hidden)
+
+
+def learn_input(lift: Lift, start: Lifted | None) -> None:
+    """Learn that an input of the file which an operator starts at is a state, before axes are looked at."""
+    source = input_of(lift, start) if isinstance(start, Tensor) else None
+    role = lift.roles.get(source or "")
+    if source and (role not in ("state", "carried") or (role == "carried" and not lift.single_step)):
+        raise Relabel({source: "state"} | _batch_labels(start))
+
+
+def _batch_labels(start: Lifted | None) -> dict[str, str]:
+    """The open labels of an initial state [directions, batch, hidden]: what its axes are."""
+    axes = start.axes if isinstance(start, Tensor) and len(start.axes) == 3 else ((), (), ())
+    kinds = zip(axes, ("inner", "batch", "inner"), strict=True)
+    return {label: kind for axis, kind in kinds for label in labels(axis) if is_open(label)}
+
+
+def is_carried(lift: Lift, start: Lifted | None) -> bool:
+    """Whether the operator starts at a state that the user named, one call of the file being one step."""
+    return isinstance(start, Tensor) and lift.roles.get(input_of(lift, start) or "") == "carried"
+
+
+def take_carried(lift: Lift, name: str, start: Lifted | None, hidden: int) -> None:
+    """The operator's state is a part of the one that the user named; `split_states` separates it."""
+    assert isinstance(start, Tensor)
+    if _batch_labels(start):
+        raise Relabel(_batch_labels(start))
+    if start.table.size != hidden:
+        raise Unsupported(f"starts at {start.table.size} numbers for {hidden} units", "check the file.")
+    lift.emit(Take(start.value, Value(name, (hidden,)), tuple(map(int, start.table.ravel()))), "step")
 
 
 def _constant(start: Known, hidden: int) -> NDArray[np.float64]:
@@ -35,43 +68,34 @@ def _constant(start: Known, hidden: int) -> NDArray[np.float64]:
 
 def _note_input(lift: Lift, name: str, start: Tensor, hidden: int) -> None:
     """Remember which part of which source input the state is; learn that the input is a state."""
-    batch = start.axes[1] if len(start.axes) == 3 else ()
-    unknown = [label for label in labels(batch) if is_open(label)]
-    learned = dict.fromkeys(unknown, "batch")
+    learned = _batch_labels(start)
     if lift.roles.get(start.value) != "state":
-        if start.value not in lift.values or start.value not in {i.name for i in lift.graph.inputs}:
-            raise Unsupported(
-                "starts at a state that the model computes; a constant or an input of the file is allowed",
-                "models that hand one network's state to another are not imported yet.",
-            )
-        learned[start.value] = "state"
+        raise Unsupported(
+            "starts at a state that the model computes; a constant or an input of the file is allowed",
+            "models that hand one network's state to another are not imported yet.",
+        )
     if learned:
         raise Relabel(learned)
     index = _index(lift, start, hidden)
     if index is None:
         raise Unsupported(
-            f"starts at a part of '{start.value}' that is not one index of its leading axes",
+            f"starts at a part of '{start.value}' that is no regular slice of {hidden} numbers",
             "store the states one after the other along the first axis.",
         )
     lift.entries[name] = (start.value, index)
 
 
-def _index(lift: Lift, start: Tensor, hidden: int) -> tuple[int | None, ...] | None:
-    """Where the state lies in its input: an index per leading axis, None for the batch axis."""
+def _index(lift: Lift, start: Tensor, hidden: int) -> Index | None:
+    """Where the state lies in its input; None if its elements are no regular slice of it, in order."""
     axes = _input_axes(lift, start.value)
-    whole = np.arange(lift.values[start.value].size).reshape([1 if a is None else a for a in axes])
-    wanted = start.table.ravel()
-    rest = wanted.size
-    index: list[int | None] = []
-    for k, size in enumerate(axes):
-        if None not in axes[k:] and int(np.prod([n for n in axes[k:] if n is not None])) == rest:
-            break
-        if size is None:
-            index.append(None)
-        else:
-            index.append(int(np.unravel_index(wanted[0], whole.shape)[k]))
-    picked = whole[tuple(0 if i is None else i for i in index)]
-    return tuple(index) if rest == hidden and np.array_equal(picked.ravel(), wanted) else None
+    whole = StateTensor("", "", None, tuple(None if n is None else (0, n, 1) for n in axes))
+    elements = start.table.ravel()
+    if elements.size != hidden:
+        return None
+    index = list(slice_of(whole, tuple(n for n in axes if n), elements) or ())
+    while index and index[-1] == (0, axes[len(index) - 1], 1):
+        index.pop()
+    return tuple(index) or None
 
 
 def _input_axes(lift: Lift, name: str) -> list[int | None]:

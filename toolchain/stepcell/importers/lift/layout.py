@@ -9,7 +9,16 @@ from stepcell.importers.graph import Node, Unsupported
 from stepcell.importers.lift import over_time
 from stepcell.importers.lift.attributes import Operands, axis_of, ints_of
 from stepcell.importers.lift.axes import Axes, Axis, extent, labels, regroup, require_inner
-from stepcell.importers.lift.context import Lift, Lifted, Tensor, has_time, inner_shape, known, movable
+from stepcell.importers.lift.context import (
+    Lift,
+    Lifted,
+    Tensor,
+    has_time,
+    inner_shape,
+    known,
+    movable,
+    whole,
+)
 
 
 def identity(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
@@ -80,7 +89,7 @@ def complete(wanted: list[int], total: int) -> tuple[int, ...]:
 
 def regrouped(lift: Lift, x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The tensor reshaped to what the source's arithmetic calls `shape`."""
-    axes = regroup(x.axes, shape, lift.sizes)
+    axes = regroup(whole(x).axes, shape, lift.sizes)
     if has_time(x.axes) and not has_time(axes):  # a frozen time of one step vanishes
         x = over_time.last(lift, x)
     return replace(x, table=x.table.reshape(inner_shape(axes)), axes=axes)

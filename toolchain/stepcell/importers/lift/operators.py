@@ -1,9 +1,28 @@
 """Which function lifts which operator."""
 
 from collections.abc import Callable
+from functools import partial
 
 from stepcell.importers.graph import Node
-from stepcell.importers.lift import dense, elementwise, join, layout, pick, recurrent, reduce
+from stepcell.importers.lift import (
+    along_axis,
+    batch_norm,
+    conv,
+    dense,
+    elementwise,
+    embed,
+    frames,
+    functions,
+    join,
+    layout,
+    loops,
+    normalize,
+    pad,
+    pick,
+    pool,
+    recurrent,
+    reduce,
+)
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.context import Lift, Lifted
 
@@ -11,12 +30,29 @@ Lifter = Callable[[Lift, Node, Operands], list[Lifted]]
 
 LIFTERS: dict[str, Lifter] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent.recurrent),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max"), elementwise.binary),
-    **dict.fromkeys(("Relu", "Sigmoid", "Tanh"), elementwise.activate),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), elementwise.binary),
+    **dict.fromkeys(("Max", "Min", "Sum", "Mean"), elementwise.variadic),
+    **dict.fromkeys(functions.UNARY, partial(frames.of_every_frame, functions.activate)),
+    "Gelu": functions.gelu,
+    "Mish": functions.mish,
+    "Clip": functions.clip,
+    "Pow": functions.power,
+    "PRelu": functions.prelu,
+    "Where": functions.where,
     **dict.fromkeys(("Identity", "Cast", "Dropout"), layout.identity),
     **dict.fromkeys(("Reshape", "Flatten", "FlattenAxes"), layout.reshape),
-    **dict.fromkeys(("ReduceMean", "ReduceMax"), reduce.reduce),
-    "Softmax": elementwise.softmax,
+    **dict.fromkeys(reduce.OPERATORS, reduce.reduce),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), along_axis.softmax),
+    "ArgMax": along_axis.argmax,
+    "TopK": along_axis.top_k,
+    "Conv": conv.conv,
+    "ConvTranspose": conv.conv_transpose,
+    "Pad": pad.pad,
+    **dict.fromkeys(("AveragePool", "MaxPool"), pool.pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), pool.global_pool),
+    "BatchNormalization": partial(frames.of_every_frame, batch_norm.batch_normalization),
+    "LayerNormalization": normalize.layer_normalization,
+    "OneHot": embed.one_hot,
     "MatMul": dense.matmul,
     "Gemm": dense.gemm,
     "Transpose": layout.transpose,
@@ -28,6 +64,8 @@ LIFTERS: dict[str, Lifter] = {
     "Slice": pick.slice_,
     "Split": pick.split,
     "Concat": join.concat,
+    "Scan": loops.scan,
+    "Loop": loops.loop,
 }
 
 ALLOWED = ", ".join(

@@ -1,4 +1,4 @@
-"""From every step to once a sequence: the last step, the mean and the maximum over time."""
+"""From every step to once a sequence: the last step, the mean, the extremes and the sum over time."""
 
 from dataclasses import replace
 from math import prod
@@ -7,15 +7,20 @@ import numpy as np
 
 from stepcell.importers.graph import Unsupported
 from stepcell.importers.lift.context import Lift, Tensor, at_end, flat, inner_shape
+from stepcell.importers.lift.lengths import refuse_padding
 from stepcell.ir.ops import (
     Activate,
+    ArgMax,
     Binary,
     Concat,
     Constant,
     Count,
     Dense,
     Mean,
+    Normalize,
     Op,
+    Operator,
+    Reduce,
     Take,
     Value,
     reads,
@@ -28,6 +33,7 @@ LOWEST = float(np.finfo(np.float32).min)
 
 def last(lift: Lift, found: Tensor) -> Tensor:
     """The tensor at the last step."""
+    refuse_padding(lift)
     if lift.single_step:
         return replace(at_end(found, found.value), phase=found.phase)
     return at_end(found, _at_last_step(lift, found.value) or _remember(lift, found.value))
@@ -48,14 +54,30 @@ def mean(lift: Lift, found: Tensor) -> Tensor:
 
 def maximum(lift: Lift, found: Tensor) -> Tensor:
     """The maximum over all steps: a running maximum that `finish` reads."""
+    return _folded(lift, found, "max", LOWEST)
+
+
+def minimum(lift: Lift, found: Tensor) -> Tensor:
+    """The minimum over all steps: a running minimum that `finish` reads."""
+    return _folded(lift, found, "min", -LOWEST)
+
+
+def total(lift: Lift, found: Tensor) -> Tensor:
+    """The sum over all steps: a running sum that `finish` reads."""
+    return _folded(lift, found, "add", 0.0)
+
+
+def _folded(lift: Lift, found: Tensor, operator: Operator, start: float) -> Tensor:
+    """A state that takes in every step by an operator, from `start` on."""
     value, shape = _running(lift, found)
-    name = lift.fresh("max")
-    lift.emit(Binary(name, value, Value(f"{name}_next", shape), "max"), "step")
-    lift.add_state(name, np.full(shape, LOWEST), f"{name}_next")
+    name = lift.fresh("sum" if operator == "add" else operator)
+    lift.emit(Binary(name, value, Value(f"{name}_next", shape), operator), "step")
+    lift.add_state(name, np.full(shape, start), f"{name}_next")
     return _reduced(found, name)
 
 
 def _running(lift: Lift, found: Tensor) -> tuple[str, tuple[int, ...]]:
+    refuse_padding(lift)
     if lift.single_step or found.phase != "step":
         raise Unsupported(
             "reduces over time, but its input exists once a sequence", "reduce over one axis less."
@@ -93,7 +115,7 @@ def _is_backward(lift: Lift, value: str) -> bool:
 
 def _move(lift: Lift, op: Op) -> str | None:
     """Repeat a stateless operation in `finish`, so that a last-step head runs once a sequence."""
-    if not isinstance(op, Dense | Activate | Take | Binary | Concat | Constant):
+    if not isinstance(op, Dense | Activate | Reduce | Normalize | ArgMax | Take | Binary | Concat | Constant):
         return None
     ends = {name: _at_last_step(lift, name) for name in reads(op)}
     if None in ends.values():
@@ -106,7 +128,7 @@ def _move(lift: Lift, op: Op) -> str | None:
 def _reading(op: Op, ends: dict[str, str]) -> Op:
     """The operation with its operands exchanged."""
     match op:
-        case Dense() | Activate() | Take():
+        case Dense() | Activate() | Reduce() | Normalize() | ArgMax() | Take():
             return replace(op, x=ends[op.x])
         case Binary():
             return replace(op, a=ends[op.a], b=ends[op.b])

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
-from stepcell.importers.lift import over_time
+from stepcell.importers.lift import frames, over_time
 from stepcell.importers.lift.attributes import Operands, axis_of, ints_of
-from stepcell.importers.lift.axes import Axes, extent, is_open, labels, replaced, require_inner, without
+from stepcell.importers.lift.axes import Axes, is_open, labels, replaced, require_inner, without
 from stepcell.importers.lift.context import Lift, Lifted, Tensor, known, movable
+from stepcell.importers.lift.embed import embed
 
 _END = 2**31 - 1
 """Exporters write this or more for `to the end of the axis`."""
@@ -17,9 +18,7 @@ _END = 2**31 - 1
 def gather(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
     """Gather with constant indices: any inner ones, or the last step."""
     if isinstance(operands[1], Tensor):
-        raise Unsupported(
-            "looks the input up in a table (an embedding)", "feed the embedding's output instead."
-        )
+        return embed(lift, node, operands)
     x, indices = movable(operands[0]), known(operands[1], "indices").astype(np.int64)
     axis = axis_of(int(node.attributes.get("axis", 0)), len(x.axes))
     size = lift.shape(x)[axis]
@@ -36,7 +35,10 @@ def gather(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
 def _pick_label(lift: Lift, x: Tensor, axis: int, indices: list[int]) -> Tensor:
     """One index of a batch or time axis: only the last step (or the only sequence of a frozen batch)."""
     found = x.axes[axis]
-    size = extent(found, lift.sizes)
+    size = lift.shape(x)[axis]
+    if indices == [size - 1]:
+        x = frames.last_frame(x, axis)
+        found = x.axes[axis]
     if len(indices) != 1 or (size > 1 and indices != [size - 1]) or len(found) != 1:
         require_inner(found, f"picks index {indices[0] if indices else 'none'} of")
     if found == ("batch",) and size > 1:
@@ -44,6 +46,7 @@ def _pick_label(lift: Lift, x: Tensor, axis: int, indices: list[int]) -> Tensor:
             "picks one sequence of a batch; only a batch of one allows that", "export a batch of 1."
         )
     if found == ("time",):
+        frames.require_last_frame(x)
         return over_time.last(lift, x)
     if is_open(str(found[0])) and size > 1:
         return replace(x, axes=replaced(x.axes, axis, (1,)))
@@ -74,7 +77,8 @@ def _sliced(lift: Lift, x: Tensor, axis: int, part: slice) -> Tensor:
     if chosen == range(size):
         return x
     if labels(x.axes[axis]):
-        return _pick_label(lift, x, axis, list(chosen[:2]))
+        trimmed = frames.trimmed(lift, x, axis, chosen)
+        return _pick_label(lift, x, axis, list(chosen[:2])) if trimmed is None else trimmed
     if not chosen:
         raise Unsupported("slices nothing out of an axis", "check the file.")
     table = np.take(x.table, list(chosen), axis=axis)

@@ -1,6 +1,5 @@
 """LSTM, GRU and RNN: the operators that say which axis is time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,22 +21,28 @@ from stepcell.importers.lift.context import (
     movable,
     tensor,
 )
-from stepcell.importers.lift.initial import initial_state
-from stepcell.ir.ops import RELU, TANH, Concat, Gate, Gru, Lstm, Op, Rnn, Value
+from stepcell.importers.lift.gates import activations, clip_of
+from stepcell.importers.lift.initial import initial_state, is_carried, learn_input, take_carried
+from stepcell.importers.lift.lengths import check_lengths
+from stepcell.ir.ops import Concat, Gate, Gru, Lstm, Op, Rnn, Value
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_DEFAULT = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
-_RNN_GATES: dict[tuple[str, ...], Gate] = {("Tanh",): TANH, ("Relu",): RELU}
+_STATES = {"LSTM": ("h", "c"), "GRU": ("h",), "RNN": ("h",)}
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """One direction of one operator: its names, and what it reads."""
+    """One direction of one operator: its names, what it reads, and its gates."""
 
     name: str
     x: str
     hidden: int
     direction: Direction
+    gates: tuple[Gate, ...]
+    peepholes: str | None
+    projection: str | None = None
+    projected: int = 0
+    """Numbers in h, where a projection makes them others than the units."""
 
     @property
     def parameters(self) -> tuple[str, str, str, str]:
@@ -49,60 +54,79 @@ class _Cell:
 
     def value(self, state: str) -> Value:
         """What the state h or c becomes."""
-        return Value(f"{self.name}_{state}_next", (self.hidden,))
+        return Value(f"{self.name}_{state}_next", (self.size(state),))
+
+    def size(self, state: str) -> int:
+        """Numbers in the state h or c."""
+        return self.projected if state == "h" and self.projection is not None else self.hidden
 
 
 def recurrent(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
-    """Every direction of the operator; its outputs Y, Y_h and (LSTM) Y_c."""
-    operands = operands + [None] * (8 - len(operands))
+    """Every direction of the operator; its outputs Y, Y_h and (LSTM) Y_c.
+
+    With layout 1 the batch axis of X, the initial states and the outputs comes first.
+    """
+    operands = operands + [None] * (9 - len(operands))
     _check_attributes(node, operands)
     directions = _directions(node)
+    gates = activations(node, len(directions))
+    batch_first = bool(node.attributes.get("layout", 0))
+    starts = [_transposed(s, (1, 0, 2)) if s is not None and batch_first else s for s in operands[5:7]]
+    for start in starts:
+        learn_input(lift, start)
     x = tensor(operands[0])
+    _check_rank(x)
+    x = _turned(x, (1, 0, 2)) if batch_first else x
     time, batch = _sequence_axes(lift, x)
+    check_lengths(lift, operands[4], time, batch)
     weights = [_weights(node, operands, d, inner(x.axes[2])) for d in range(len(directions))]
     source = flat(lift, x)
     base = lift.fresh(node.op.lower())
     cells = []
     for d, direction in enumerate(directions):
         name = base if d == 0 else f"{base}_reverse"
-        cell = _Cell(name, source, weights[d][1].shape[1], direction)
+        peepholes = None if operands[7] is None else f"{name}_peepholes"
+        cell = _Cell(name, source, len(weights[d][0]) // GATES[node.op], direction, gates[d], peepholes)
+        if operands[8] is not None:
+            cell = replace(cell, projection=f"{name}_projection", projected=weights[d][1].shape[1])
+            lift.weights[f"{name}_projection"] = _projection(operands, d, cell)
         lift.weights.update(zip(cell.parameters, weights[d], strict=True))
-        _emit(lift, node, cell, [None if s is None else _direction(s, d) for s in operands[5:7]])
+        if peepholes is not None:
+            lift.weights[peepholes] = _peepholes(operands, d, len(directions), cell.hidden)
+        _emit(lift, node, cell, [None if s is None else _direction(s, d, len(directions)) for s in starts])
         cells.append(cell)
-    return _outputs(lift, node, cells, time, batch)
+    y, *ends = _outputs(lift, node, cells, time, batch)
+    if not batch_first:
+        return [y, *ends]
+    return [_transposed(y, (2, 0, 1, 3)), *(_transposed(end, (1, 0, 2)) for end in ends)]
 
 
 def _check_attributes(node: Node, operands: Operands) -> None:
-    plain = "use a plain forward LSTM, GRU or RNN."
-    if operands[4] is not None:
-        raise Unsupported(
-            "has sequence_lens; no lengths are allowed", "feed sequences of equal length at a time."
-        )
-    if operands[7] is not None:
-        raise Unsupported("has peepholes (input P); a plain LSTM is allowed", plain)
-    if node.attributes.get("layout", 0):
-        raise Unsupported(
-            "has layout 1; layout 0 (time first) is allowed", "ONNX Runtime does not run it either."
-        )
-    if node.attributes.get("input_forget", 0):
-        raise Unsupported("has input_forget 1; a plain LSTM is allowed", plain)
-    if "activation_alpha" in node.attributes or "activation_beta" in node.attributes:
-        raise Unsupported("has activation_alpha or activation_beta; neither is allowed", plain)
-    if "clip" in node.attributes and not node.attributes["clip"] > 0:
-        raise Unsupported(f"clips at {node.attributes['clip']}; a positive limit is allowed", plain)
-    _activations(node)
+    if (node.op != "LSTM" or operands[7] is not None) and any(x is not None for x in operands[8:]):
+        raise Unsupported("has a projection besides peepholes, or is no LSTM", "leave one out.")
+    if node.op != "LSTM" and any(operand is not None for operand in operands[6:]):
+        raise Unsupported("has more than six inputs", "check the file with onnx.checker.")
+    if node.attributes.get("layout", 0) not in (0, 1):
+        raise Unsupported(f"has layout {node.attributes['layout']}; 0 and 1 are allowed", "check the file.")
 
 
-def _activations(node: Node) -> tuple[str, ...]:
-    """The activations of one direction; the same for each."""
-    default = _DEFAULT[node.op]
-    given = tuple(str(name).capitalize() for name in node.attributes.get("activations", default))
-    one = given[: len(default)]
-    allowed = one in _RNN_GATES if node.op == "RNN" else one == default
-    if not allowed or given not in (one, one * 2):
-        wanted = "Tanh or Relu" if node.op == "RNN" else ", ".join(default)
-        raise Unsupported(f"has the activations {', '.join(given)}; {wanted} is allowed", "train with those.")
-    return one
+def _check_rank(x: Tensor) -> None:
+    if len(x.axes) != 3:
+        raise Unsupported(
+            f"reads a tensor of {len(x.axes)} axes; [time, batch, inputs] is allowed", "check the file."
+        )
+
+
+def _transposed(lifted: Lifted, order: tuple[int, ...]) -> Lifted:
+    """The axes in another order; what has another rank is left to whoever looks at its shape."""
+    if isinstance(lifted, Tensor):
+        return _turned(lifted, order) if len(lifted.axes) == len(order) else lifted
+    return lifted.transpose(order) if lifted.ndim == len(order) else lifted
+
+
+def _turned(found: Tensor, order: tuple[int, ...]) -> Tensor:
+    axes = tuple(found.axes[axis] for axis in order)
+    return replace(found, table=found.table.transpose(order), axes=axes)
 
 
 def _directions(node: Node) -> tuple[Direction, ...]:
@@ -119,10 +143,6 @@ def _directions(node: Node) -> tuple[Direction, ...]:
 
 def _sequence_axes(lift: Lift, x: Tensor) -> tuple[Axis, Axis]:
     """The time and batch axes of X, which this operator names: X is [time, batch, inner]."""
-    if len(x.axes) != 3:
-        raise Unsupported(
-            f"reads a tensor of {len(x.axes)} axes; [time, batch, inputs] is allowed", "check the file."
-        )
     learned: dict[str, str] = {}
     for axis, role in zip(x.axes, ("time", "batch", "inner"), strict=True):
         long = [label for label in labels(axis) if lift.sizes[label] > 1] or list(labels(axis))
@@ -163,17 +183,18 @@ def _weights(node: Node, operands: Operands, d: int, inputs: int) -> tuple[NDArr
     w, r = (known(operands[i], what) for i, what in ((1, "W"), (2, "R")))
     if w.ndim != 3 or r.ndim != 3 or min(w.shape[0], r.shape[0]) <= d:
         raise Unsupported("has W or R that are not [directions, rows, columns]", "check the file.")
-    hidden = r.shape[2]
+    width = r.shape[2]
+    hidden = width if operands[8] is None else w.shape[1] // gates
     b = np.zeros((d + 1, 2 * gates * hidden)) if operands[3] is None else known(operands[3], "B")
     fits = (
         w.shape[1:] == (gates * hidden, inputs)
-        and r.shape[1:] == (gates * hidden, hidden)
+        and r.shape[1] == gates * hidden
         and b.ndim == 2
         and b.shape[0] > d
         and b.shape[1] == 2 * gates * hidden
         and int(node.attributes.get("hidden_size", hidden)) == hidden
     )
-    if not fits or hidden == 0 or inputs == 0:
+    if not fits or hidden == 0 or inputs == 0 or width == 0:
         raise Unsupported(
             f"has W {w.shape}, R {r.shape}, B {b.shape} for {inputs} inputs, which do not fit",
             "check the file.",
@@ -182,8 +203,37 @@ def _weights(node: Node, operands: Operands, d: int, inputs: int) -> tuple[NDArr
     return w[d].astype(np.float64), r[d].astype(np.float64), first, second
 
 
-def _direction(state: Lifted, d: int) -> Lifted:
+def _peepholes(operands: Operands, d: int, directions: int, hidden: int) -> NDArray[np.float64]:
+    """P of direction d: what i, o and f see of the cell."""
+    p = known(operands[7], "P")
+    if p.shape != (directions, 3 * hidden):
+        raise Unsupported(
+            f"has peepholes P {p.shape}; {(directions, 3 * hidden)} is allowed for {hidden} units",
+            "check the file.",
+        )
+    row: NDArray[np.float64] = p[d].astype(np.float64)
+    return row
+
+
+def _projection(operands: Operands, d: int, cell: _Cell) -> NDArray[np.float64]:
+    """The matrix of direction d that makes h of the units' outputs (PyTorch's W_hr)."""
+    p = known(operands[8], "a projection")
+    if p.ndim != 3 or p.shape[1:] != (cell.projected, cell.hidden):
+        raise Unsupported(
+            f"has a projection {p.shape} for {cell.hidden} units and {cell.projected} recurrent columns",
+            "check the file.",
+        )
+    row: NDArray[np.float64] = p[d].astype(np.float64)
+    return row
+
+
+def _direction(state: Lifted, d: int, directions: int) -> Lifted:
     """Row d of an initial state [directions, batch, hidden], the row axis kept."""
+    shape = state.table.shape if isinstance(state, Tensor) else state.shape
+    if len(shape) != 3 or shape[0] != directions:
+        raise Unsupported(
+            f"has an initial state of shape {list(shape)} for {directions} direction(s)", "check the file."
+        )
     if isinstance(state, Tensor):
         found = movable(state)
         return replace(found, table=found.table[d : d + 1], axes=((1,), *found.axes[1:]))
@@ -191,32 +241,38 @@ def _direction(state: Lifted, d: int) -> Lifted:
 
 
 def _emit(lift: Lift, node: Node, cell: _Cell, initial: list[Lifted | None]) -> None:
-    make: Callable[[Node, _Cell], Op] = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[node.op]
-    states = ("h", "c") if node.op == "LSTM" else ("h",)
-    for state, start in zip(states, initial, strict=False):
+    for state, start in zip(_STATES[node.op], initial, strict=False):
         name = f"{cell.name}_{state}"
-        first = initial_state(lift, name, start, cell.hidden)
-        lift.add_state(name, first, cell.value(state).name)
-    lift.emit(make(node, cell), "step", cell.direction)
+        if is_carried(lift, start):
+            take_carried(lift, name, start, cell.size(state))
+        else:
+            first = initial_state(lift, name, start, cell.size(state))
+            lift.add_state(name, first, cell.value(state).name)
+    lift.emit(_operation(node, cell), "step", cell.direction)
 
 
-def _clip(node: Node) -> float | None:
-    return float(node.attributes["clip"]) if "clip" in node.attributes else None
-
-
-def _lstm(node: Node, cell: _Cell) -> Op:
-    states = (f"{cell.name}_h", f"{cell.name}_c", cell.value("h"), cell.value("c"))
-    return Lstm(cell.x, *states, *cell.parameters, clip=_clip(node))
-
-
-def _gru(node: Node, cell: _Cell) -> Op:
-    before = bool(node.attributes.get("linear_before_reset", 0))
-    return Gru(cell.x, f"{cell.name}_h", cell.value("h"), *cell.parameters, before, clip=_clip(node))
-
-
-def _rnn(node: Node, cell: _Cell) -> Op:
-    gate = _RNN_GATES[_activations(node)]
-    return Rnn(cell.x, f"{cell.name}_h", cell.value("h"), *cell.parameters, gate, clip=_clip(node))
+def _operation(node: Node, cell: _Cell) -> Op:
+    h, h_next, clip = f"{cell.name}_h", cell.value("h"), clip_of(node)
+    if node.op == "LSTM":
+        return Lstm(
+            cell.x,
+            h,
+            f"{cell.name}_c",
+            h_next,
+            cell.value("c"),
+            *cell.parameters,
+            gates=(cell.gates[0], cell.gates[1], cell.gates[2]),
+            peepholes=cell.peepholes,
+            projection=cell.projection,
+            clip=clip,
+            input_forget=bool(node.attributes.get("input_forget", 0)),
+            cell_clip=node.attributes.get("cell_clip"),
+        )
+    if node.op == "GRU":
+        before = bool(node.attributes.get("linear_before_reset", 0))
+        gates = (cell.gates[0], cell.gates[1])
+        return Gru(cell.x, h, h_next, *cell.parameters, before, gates=gates, clip=clip)
+    return Rnn(cell.x, h, h_next, *cell.parameters, gate=cell.gates[0], clip=clip)
 
 
 def _outputs(lift: Lift, node: Node, cells: list[_Cell], time: Axis, batch: Axis) -> list[Lifted]:
@@ -224,22 +280,20 @@ def _outputs(lift: Lift, node: Node, cells: list[_Cell], time: Axis, batch: Axis
     end: Phase = "step" if lift.single_step else "end"
     suffix = "_next" if lift.single_step else ""
     every = [cell.value("h").name for cell in cells]
-    outputs: list[Lifted] = [_stacked(lift, every, cells, (time,), batch, "step")]
-    for state in ("h", "c")[: len(node.outputs) - 1]:
-        if node.outputs[1 + ("h", "c").index(state)]:
+    outputs: list[Lifted] = [_stacked(lift, every, cells[0].size("h"), (time,), batch, "step")]
+    for i, state in enumerate(_STATES[node.op][: len(node.outputs) - 1]):
+        if node.outputs[1 + i]:
             ends = [f"{cell.name}_{state}{suffix}" for cell in cells]
-            outputs.append(_stacked(lift, ends, cells, (), batch, end))
+            outputs.append(_stacked(lift, ends, cells[0].size(state), (), batch, end))
         else:
             outputs.append(np.zeros(0))
     return outputs
 
 
-def _stacked(
-    lift: Lift, names: list[str], cells: list[_Cell], lead: Axes, batch: Axis, phase: Phase
-) -> Tensor:
-    axes: Axes = (*lead, (len(cells),), batch, (cells[0].hidden,))
+def _stacked(lift: Lift, names: list[str], size: int, lead: Axes, batch: Axis, phase: Phase) -> Tensor:
+    axes: Axes = (*lead, (len(names),), batch, (size,))
     if len(names) == 1:
         return data(names[0], inner_shape(axes), axes, phase)
     made = lift.fresh("concat")
-    lift.emit(Concat(tuple(names), Value(made, (len(cells) * cells[0].hidden,))), phase)
+    lift.emit(Concat(tuple(names), Value(made, (len(names) * size,))), phase)
     return data(made, inner_shape(axes), axes, phase)

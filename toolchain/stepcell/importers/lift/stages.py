@@ -7,8 +7,9 @@ of its direction that comes no earlier than what it reads.
 from collections.abc import Iterable
 
 from stepcell.importers.lift.context import Direction, Lift
+from stepcell.importers.lift.frames import frames_per_step
 from stepcell.ir import Stage
-from stepcell.ir.ops import Op, Recurrent, Value, reads, writes
+from stepcell.ir.ops import Op, Value, reads, writes
 
 
 def cut_stages(lift: Lift, inputs: tuple[Value, ...], outputs: Iterable[str]) -> tuple[Stage, ...]:
@@ -29,7 +30,7 @@ def _numbers(lift: Lift) -> tuple[list[int], dict[str, int]]:
     number: list[int] = []
     for op, direction in lift.steps:
         earliest = max((owner.get(name, 0) for name in reads(op)), default=0)
-        stage = _next(earliest, direction) if isinstance(op, Recurrent) else _next(earliest, "forward")
+        stage = _next(earliest, direction)
         number.append(stage)
         owner.update({value.name: stage for value in writes(op)})
     return number, owner
@@ -53,13 +54,12 @@ def _stage(
     later |= {value for state, value in lift.updates.items() if storing[state] > n}
     leaving = tuple(v.name for op in ops for v in writes(op) if v.name in later | outputs)
     direction: Direction = "backward" if n % 2 else "forward"
-    return Stage(
-        direction + (str(n // 2 + 1) if n > 1 else ""), read, tuple(ops), updates, leaving, direction
-    )
+    name = direction + (str(n // 2 + 1) if n > 1 else "")
+    return Stage(name, read, tuple(ops), updates, leaving, direction, frames_per_step(lift.roles))
 
 
 def _storing_stage(lift: Lift, state: str, value: str, owner: dict[str, int]) -> int:
     """The stage that stores a value in a state: its own, unless a forward state keeps a backward value."""
     stage = owner.get(value, 0)
-    own = any(state in reads(op) for op, _ in lift.steps if value in {made.name for made in writes(op)})
+    own = any(state in reads(op) and owner[writes(op)[0].name] == stage for op, _ in lift.steps)
     return stage if own else _next(stage, "forward")

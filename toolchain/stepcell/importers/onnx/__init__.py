@@ -5,13 +5,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from stepcell.importers.check import check_against_source
+from stepcell.importers.check import TOLERANCE, check_against_source
 from stepcell.importers.lift import lift_graph
 from stepcell.importers.names import model_name
 from stepcell.importers.onnx.load import Shapes, read_model, to_graph
+from stepcell.importers.onnx.quantized import TOLERANCE as QUANTIZED_TOLERANCE
+from stepcell.importers.onnx.quantized import to_float
 from stepcell.ir import Model
 from stepcell.ir.model import FloatArray
 from stepcell.reference.onnx_runtime import run_source
+
+_ROUNDS = "the file rounds activations to 8 bits, the import does not"
 
 
 def import_onnx(
@@ -22,7 +26,7 @@ def import_onnx(
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
 ) -> Model:
-    """The Model of an ONNX file, checked against ONNX Runtime to 1e-5.
+    """The Model of an ONNX file, checked against ONNX Runtime to 1e-5 (0.1 if it quantizes activations).
 
     bind fixes scalar inputs ({"sr": 16000}); shapes gives sizes that the file leaves open
     ({"x": (1, "T", 40)}); calibration [N, T, ...] is checked besides random inputs; states names
@@ -32,9 +36,13 @@ def import_onnx(
     """
     path = Path(path)
     proto, sha256 = read_model(path)
-    graph = to_graph(proto, path.name, sha256, bind, shapes)
+    graph, rounds = to_float(to_graph(proto, path.name, sha256, bind, shapes))
     model = lift_graph(graph, model_name(name, path.stem), states)
     assert model.source is not None
     source = replace(model.source, bound=tuple((bind or {}).items()))
+    tolerance = TOLERANCE
+    if rounds:
+        tolerance = QUANTIZED_TOLERANCE
+        source = replace(source, judge=f"ONNX Runtime to {tolerance:g}: {_ROUNDS}")
     run = partial(run_source, proto.SerializeToString(), source)
-    return check_against_source(replace(model, source=source), run, calibration)
+    return check_against_source(replace(model, source=source), run, calibration, tolerance)

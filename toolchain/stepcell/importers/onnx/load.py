@@ -11,7 +11,7 @@ import onnx
 from onnx import external_data_helper, numpy_helper
 
 from stepcell.errors import StepcellError
-from stepcell.importers.graph import Array, Graph, GraphInput, Node
+from stepcell.importers.graph import Array, Body, Graph, GraphInput, Node
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 
@@ -20,10 +20,13 @@ _LARGEST_TENSOR = 2**26
 # fmt: off
 _PLAIN = frozenset([
     "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "BOOL", "FLOAT16", "DOUBLE",
-    "UINT32", "UINT64",
+    "UINT32", "UINT64", "BFLOAT16",
 ])
 # fmt: on
-"""Tensor types that numpy holds as they are."""
+"""Tensor types that numpy holds as they are, and bfloat16, which becomes float32."""
+
+_DEEPEST = 16
+"""Graphs within graphs; exporters write four."""
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -67,7 +70,8 @@ def _is_text(graph: onnx.GraphProto) -> bool:
     for node in graph.node:
         names += [node.op_type, node.name, node.domain, *node.input, *node.output]
         names += [attribute.name for attribute in node.attribute]
-    return all(isinstance(name, str) for name in names)
+    inside = (a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    return all(isinstance(name, str) for name in names) and all(_is_text(inner) for inner in inside)
 
 
 def _not_onnx(file: str) -> StepcellError:
@@ -83,8 +87,8 @@ def _read_external(model: onnx.ModelProto, path: Path) -> None:
             continue
         info = {entry.key: entry.value for entry in tensor.external_data if isinstance(entry.value, str)}
         location = info.get("location", "")
-        target = (folder / location).resolve()
-        if not location or folder not in target.parents:
+        target = (folder / location.replace("\0", "")).resolve()
+        if not location or "\0" in location or folder not in target.parents:
             raise StepcellError(
                 f"{path.name}: the tensor '{tensor.name}' lies outside the model's folder ({location}).",
                 "store external data beside the model.",
@@ -113,18 +117,28 @@ def to_graph(
 ) -> Graph:
     """The model's graph as a Graph; bound inputs become constants, `shapes` replace what the file says."""
     graph = model.graph
-    constants = {tensor.name: array(tensor, file) for tensor in graph.initializer}
-    if graph.sparse_initializer:
-        raise StepcellError(
-            f"{file}: it holds sparse tensors; dense ones are allowed.", "store them densely."
-        )
+    constants = _constants(graph, file)
     bound = {info.name: _bound(info, bind or {}) for info in graph.input if info.name in (bind or {})}
     _check_names(file, set(bind or {}) | set(shapes or {}), {info.name for info in graph.input})
     free = [info for info in graph.input if info.name not in constants and info.name not in bound]
     inputs = tuple(_input(info, (shapes or {}).get(info.name), file) for info in free)
     nodes = tuple(_node(proto, file) for proto in graph.node)
     outputs = tuple(info.name for info in graph.output)
-    return Graph(file, "onnx", sha256, _opset(model, file), inputs, outputs, nodes, constants | bound)
+    stated = tuple(_stated_shape(info) for info in graph.output)
+    return Graph(file, "onnx", sha256, _opset(model, file), inputs, outputs, nodes, constants | bound, stated)
+
+
+def _stated_shape(info: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
+    proto = info.type.tensor_type
+    return tuple(_dims(info.name, proto.shape.dim)) if proto.HasField("shape") else None
+
+
+def _constants(graph: onnx.GraphProto, file: str) -> dict[str, Array]:
+    if graph.sparse_initializer:
+        raise StepcellError(
+            f"{file}: it holds sparse tensors; dense ones are allowed.", "store them densely."
+        )
+    return {tensor.name: array(tensor, file) for tensor in graph.initializer}
 
 
 def _check_names(file: str, given: set[str], known: set[str]) -> None:
@@ -164,7 +178,8 @@ def array(tensor: onnx.TensorProto, file: str) -> Array:
             "check the file.",
         )
     try:
-        return np.asarray(numpy_helper.to_array(tensor))
+        found = np.asarray(numpy_helper.to_array(tensor))
+        return found.astype(np.float32) if type_name == "BFLOAT16" else found
     except Exception as error:  # onnx raises many types for data that does not fit its shape
         raise StepcellError(
             f"{file}: the data of tensor '{tensor.name}' does not fit its shape {list(tensor.dims)}.",
@@ -204,18 +219,29 @@ def _dims(name: str, dims: Any) -> Iterator[int | str]:
         yield dim.dim_value if dim.dim_value > 0 else (dim.dim_param or f"{name}:{axis}")
 
 
-def _node(proto: onnx.NodeProto, file: str) -> Node:
+def _node(proto: onnx.NodeProto, file: str, depth: int = 0) -> Node:
     domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
-    attributes = {attribute.name: _attribute(attribute, file) for attribute in proto.attribute}
+    attributes = {attribute.name: _attribute(attribute, file, depth) for attribute in proto.attribute}
     inputs = tuple(proto.input)
     while inputs and not inputs[-1]:
         inputs = inputs[:-1]
     return Node(domain + proto.op_type, proto.name, inputs, tuple(proto.output), attributes)
 
 
-def _attribute(attribute: onnx.AttributeProto, file: str) -> Any:
+def _body(graph: onnx.GraphProto, file: str, depth: int) -> Body:
+    if depth > _DEEPEST:
+        raise StepcellError(f"{file}: it nests more than {_DEEPEST} graphs.", "check the file.")
+    constants = _constants(graph, file)
+    inputs = tuple(info.name for info in graph.input if info.name not in constants)
+    nodes = tuple(_node(proto, file, depth) for proto in graph.node)
+    return Body(inputs, tuple(info.name for info in graph.output), nodes, constants)
+
+
+def _attribute(attribute: onnx.AttributeProto, file: str, depth: int) -> Any:
     kinds = onnx.AttributeProto
     match attribute.type:
+        case kinds.GRAPH:
+            return _body(attribute.g, file, depth + 1)
         case kinds.TENSOR:
             return array(attribute.t, file)
         case kinds.STRING:

@@ -1,22 +1,25 @@
 """PyTorch import: the only place where the importers use torch, and only when it is called."""
 
+import contextlib
 import hashlib
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from stepcell.errors import StepcellError
 from stepcell.importers.check import check_against_source
 from stepcell.importers.lift import lift_graph
 from stepcell.importers.names import model_name
-from stepcell.importers.pytorch.translate import to_graph
+from stepcell.importers.pytorch.examples import BATCH, larger_batch
+from stepcell.importers.pytorch.export import exported
+from stepcell.importers.pytorch.loops import roll_up
+from stepcell.importers.pytorch.run import Runner
+from stepcell.importers.pytorch.states import carried_states, started_at_buffers
+from stepcell.importers.pytorch.stores import gathered_stores, without_stacks
+from stepcell.importers.pytorch.translate import Traced, to_graph
 from stepcell.ir import Model, Source, SourceTensor
 from stepcell.ir.model import FloatArray
-from stepcell.reference.source_layout import Array, Lengths, Streams, first_line, run_sequences
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 def import_torch(
     module: "torch.nn.Module",
-    example_input: "torch.Tensor | tuple[torch.Tensor, ...]",
+    example_input: Any,
     name: str | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
@@ -32,48 +35,92 @@ def import_torch(
     """The Model of a module, in evaluation mode, checked against the module to 1e-5 at several lengths.
 
     example_input is one input, or a tuple: x in the module's own layout, and initial states if
-    forward() takes them. calibration [N, T, ...] is checked besides random inputs.
+    forward() takes them. calibration [N, T, ...] is checked besides random inputs. states names
+    inputs and the outputs that they become, by name or position: {"h": "output_1"} or {"h": "1"}.
 
     Raises StepcellError for anything that cannot be imported exactly.
     """
     examples = example_input if isinstance(example_input, tuple) else (example_input,)
     file = type(module).__name__
+    name = model_name(name, file)
+
+    def imported(given: tuple[Any, ...]) -> Model:
+        traced = to_graph(exported(module, given, file), file, digest(module))
+        return checked(module, traced, given, name, calibration, states, frozen=False)
+
     was_training = module.training
     module.eval()
     try:
-        graph = to_graph(_exported(module, examples, file), file, _digest(module))
-        model = lift_graph(graph, model_name(name, file), states)
-        assert model.source is not None
-        source = _unfrozen(model.source)
-        by_name = dict(zip((found.name for found in graph.inputs), examples, strict=True))
-        run = partial(_run_module, module, source, by_name, graph.outputs)
-        return check_against_source(replace(model, source=source), run, calibration)
+        larger = larger_batch(module, examples)
+        if larger is not None:
+            with contextlib.suppress(StepcellError):
+                found = imported(larger)
+                if not _has_inner_batch(found):
+                    return found
+        return imported(examples)
     finally:
         module.train(was_training)
 
 
-def _exported(module: "torch.nn.Module", examples: "tuple[torch.Tensor, ...]", file: str) -> Any:
-    import torch
+def _has_inner_batch(model: Model) -> bool:
+    """Whether nothing in the module tells the batch axis from the features of one step."""
+    assert model.source is not None
+    tensors = (*model.source.inputs, *model.source.outputs)
+    return any(found == ("inner", BATCH) for t in tensors for found in zip(t.axes, t.shape, strict=True))
 
+
+def checked(
+    module: Any,
+    traced: Traced,
+    examples: tuple[Any, ...],
+    name: str,
+    calibration: FloatArray | None,
+    states: Mapping[str, str] | None,
+    frozen: bool,
+    keywords: Mapping[str, Any] = MappingProxyType({}),
+) -> Model:
+    """The Model of a traced module, once it agrees with the module itself.
+
+    frozen: the module runs only the sizes that it was traced at.
+    """
+    graph = traced.graph
+    model = started_at_buffers(_lifted(traced, name, states), module, traced.buffers)
+    assert model.source is not None
+    source = model.source if frozen else _unfrozen(model.source)
+    returned = [out for out in graph.outputs if out not in traced.overwritten.values()]
+    runner = Runner(
+        module,
+        source,
+        (examples, dict(keywords)),
+        tuple(found.name for found in graph.inputs if found.name not in traced.buffers),
+        (*(traced.overwritten[buffer] for buffer in traced.buffers), *returned),
+        traced.buffers,
+    )
+    return check_against_source(replace(model, source=source), runner, calibration)
+
+
+def _lifted(traced: Traced, name: str, states: Mapping[str, str] | None) -> Model:
+    """The Model of the graph, loops over an axis as loops over time; else, if they are none, as they are."""
+    graph, shapes = traced.graph, dict(traced.shapes)
+    carried = carried_states(traced, states)
+    rolled = roll_up(gathered_stores(graph, shapes), shapes)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about its own recurrent layers and internals
-            # Without the default decompositions, which would unroll every recurrent layer.
-            return torch.export.export(module, examples).run_decompositions({})
-    except Exception as error:
-        raise StepcellError(
-            f"{file}: torch.export cannot trace it: {first_line(error)}",
-            "build it of nn.LSTM, nn.GRU, nn.RNN, nn.Linear, activations; pad sequences, do not pack them.",
-        ) from error
+        return lift_graph(without_stacks(rolled, shapes), name, carried)
+    except StepcellError:
+        if not any(node.op == "Scan" for node in rolled.nodes):
+            raise
+        with contextlib.suppress(StepcellError):
+            return lift_graph(without_stacks(graph, shapes), name, carried)
+        raise
 
 
-def _digest(module: "torch.nn.Module") -> str:
+def digest(module: "torch.nn.Module") -> str:
     """SHA-256 over the names and bytes of the state_dict."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for key, value in module.state_dict().items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+        found.update(key.encode())
+        found.update(value.detach().cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _unfrozen(source: Source) -> Source:
@@ -84,38 +131,3 @@ def _unfrozen(source: Source) -> Source:
         return replace(tensor, shape=tuple(shape))
 
     return replace(source, inputs=tuple(map(free, source.inputs)), outputs=tuple(map(free, source.outputs)))
-
-
-def _run_module(
-    module: "torch.nn.Module",
-    source: Source,
-    examples: "dict[str, torch.Tensor]",
-    outputs: tuple[str, ...],
-    x: Streams,
-    lengths: Lengths,
-    states: Mapping[str, FloatArray],
-) -> Streams:
-    import torch
-
-    def call(feeds: dict[str, Array], count: int) -> dict[str, Array]:
-        del count
-        arrays = [np.ascontiguousarray(feeds[name]) for name in examples]
-        tensors = [torch.from_numpy(a).to(e.dtype) for a, e in zip(arrays, examples.values(), strict=True)]
-        try:
-            with torch.no_grad():
-                results = torch.utils._pytree.tree_leaves(module(*tensors))
-        except Exception as error:
-            shapes = ", ".join(str(list(t.shape)) for t in tensors)
-            raise StepcellError(
-                f"{source.file}: it does not run on inputs of shape {shapes}: {first_line(error)}",
-                "make forward() independent of the batch size and of the number of steps.",
-            ) from error
-        return {name: result.double().numpy() for name, result in zip(outputs, results, strict=True)}
-
-    shapes = {s.tensor_in: _free_batch(examples[s.tensor_in].shape, s.index) for s in source.states}
-    return run_sequences(source, x, lengths, states, shapes, call)
-
-
-def _free_batch(shape: tuple[int, ...], index: tuple[int | None, ...]) -> list[int | None]:
-    batch = index.index(None) if None in index else -1
-    return [None if axis == batch else int(size) for axis, size in enumerate(shape)]

@@ -1,16 +1,20 @@
-"""`factory.py:function`: a user's function that builds the module, and a file with its weights."""
+"""`factory.py:function`: a user's function that builds the module, or several, and a file of weights."""
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepcell.errors import StepcellError
+from stepcell.importers.functions import join
+from stepcell.importers.names import model_name
 from stepcell.importers.pytorch import import_torch
+from stepcell.importers.pytorch.weights import load_weights
+from stepcell.importers.sharing import Part, Port
 from stepcell.ir import Model
 from stepcell.ir.model import FloatArray
-from stepcell.reference.source_layout import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +23,7 @@ _EXAMPLE_STEPS = 7
 """A length unlike common layer sizes, so that a size in the trace that depends on it is recognised."""
 
 Shapes = Mapping[str, Sequence[int | str | None]]
+Modules = Mapping[str, "torch.nn.Module"]
 
 
 def import_factory(
@@ -32,28 +37,69 @@ def import_factory(
 ) -> Model:
     """The Model of what `function` in `file` returns, its weights loaded with `weights_only=True`.
 
-    shapes gives one input shape per argument of forward(), in order; anything but a number is a free
-    axis. Without it calibration [N, T, ...] gives the shape.
+    That is a module, or a dict of modules by the name of the function that each becomes. shapes gives one
+    input shape per argument of forward(), in order, ("FUNCTION.x" where there are several modules): numbers,
+    anything else for a free axis, "int" at the end for integers. Without it calibration [N, T, ...] gives
+    the shape. states: see `import_torch`; between functions {"decode.h": "encode.h"}.
 
     Raises StepcellError if the file, the function, the weights or a shape is missing.
     """
-    module = _build(file, function)
-    if weights is not None:
-        _load(module, Path(weights))
-    return import_torch(module, _examples(file, shapes, calibration), name or file.stem, calibration, states)
-
-
-def _build(file: Path, function: str) -> "torch.nn.Module":
     import torch
 
-    build = _function(file, function)
-    module = build()
-    if not isinstance(module, torch.nn.Module):
-        raise StepcellError(
-            f"{file.name}: {function}() returned {type(module).__name__}, not an nn.Module.",
-            "return the module.",
+    built = _function(file, function)()
+    if weights is not None:
+        load_weights(built, Path(weights))
+    name = name or file.stem
+    if isinstance(built, torch.nn.Module):
+        examples = _examples(file, built, shapes, calibration)
+        return import_torch(built, examples, name, calibration, states)
+    if (
+        not isinstance(built, Mapping)
+        or not built
+        or not all(
+            isinstance(key, str) and isinstance(module, torch.nn.Module) for key, module in built.items()
         )
-    return module
+    ):
+        raise StepcellError(
+            f"{file.name}: {function}() returned {type(built).__name__}, not an nn.Module.",
+            "return the module, or a dict of modules by the names of their functions.",
+        )
+    return _join(file, built, model_name(name, name), shapes, states)
+
+
+def _join(
+    file: Path, modules: Modules, name: str, shapes: Shapes | None, states: Mapping[str, str] | None
+) -> Model:
+    own, links = _split_states(file, modules, states or {})
+    parts = {}
+    for function, module in modules.items():
+        prefix = f"{function}."
+        given = {k.removeprefix(prefix): shape for k, shape in (shapes or {}).items() if k.startswith(prefix)}
+        examples = _examples(file, module, given, None, prefix)
+        model = import_torch(module, examples, name, states=own[function])
+        parts[function] = Part(model, _shapes_by_name(module, examples))
+    return join(name, file.name, parts, links)
+
+
+def _split_states(
+    file: Path, modules: Modules, states: Mapping[str, str]
+) -> tuple[dict[str, dict[str, str]], list[tuple[Port, Port]]]:
+    """{"decode.h": "decode.1"} is decode's own state, {"decode.h": "encode.h"} one that the two share."""
+    own: dict[str, dict[str, str]] = {function: {} for function in modules}
+    links: list[tuple[Port, Port]] = []
+    for tensor_in, tensor_out in states.items():
+        (inside, _, x), (outside, _, y) = tensor_in.partition("."), tensor_out.partition(".")
+        if inside not in modules or outside not in modules or not x or not y:
+            raise StepcellError(
+                f"{file.name}: the state {tensor_in}={tensor_out} names no function; there are "
+                f"{', '.join(modules)}.",
+                "write --state FUNCTION.INPUT=FUNCTION.OUTPUT.",
+            )
+        if inside == outside:
+            own[inside][x] = y
+        else:
+            links.append(((inside, x), (outside, y)))
+    return own, links
 
 
 def _function(file: Path, function: str) -> Callable[[], Any]:
@@ -74,32 +120,57 @@ def _function(file: Path, function: str) -> Callable[[], Any]:
     return build  # type: ignore[no-any-return]
 
 
-def _load(module: "torch.nn.Module", weights: Path) -> None:
-    import torch
-
-    if not weights.is_file():
-        raise StepcellError(f"{weights}: there is no such weights file.", "check --weights.")
-    try:
-        module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:
-        raise StepcellError(
-            f"{weights.name}: it does not hold the module's weights: {first_line(error)}",
-            "save them with torch.save(module.state_dict(), file).",
-        ) from error
-
-
 def _examples(
-    file: Path, shapes: Shapes | None, calibration: FloatArray | None
-) -> "tuple[torch.Tensor, ...]":
+    file: Path,
+    module: "torch.nn.Module",
+    shapes: Shapes | None,
+    calibration: FloatArray | None,
+    prefix: str = "",
+) -> tuple[Any, ...]:
+    """Zeros for every argument of forward(); state_0 and state_1 are the parts of a tuple `state`."""
     import torch
 
     if shapes:
-        sizes = [[n if isinstance(n, int) else _EXAMPLE_STEPS for n in shape] for shape in shapes.values()]
+        given = {key: _zeros(shape) for key, shape in shapes.items()}
     elif calibration is not None:
-        sizes = [[1, _EXAMPLE_STEPS, *calibration.shape[2:]]]
+        dtype = torch.int64 if calibration.dtype.kind in "iu" else torch.float32
+        given = {"x": torch.zeros([1, _EXAMPLE_STEPS, *calibration.shape[2:]], dtype=dtype)}
     else:
+        what = f"the inputs of {prefix[:-1]}" if prefix else "its input"
         raise StepcellError(
-            f"{file.name}: the shape of its input is not known.",
-            "give it: --shape x=1,T,40, or calibration data.",
+            f"{file.name}: the shape of {what} is not known.",
+            f"give it: --shape {prefix}x=1,T,40, or x=1,T,int for tokens.",
         )
-    return tuple(torch.zeros(size) for size in sizes)
+    return _grouped(given, list(inspect.signature(module.forward).parameters))
+
+
+def _grouped(given: "Mapping[str, torch.Tensor]", names: list[str]) -> tuple[Any, ...]:
+    parts: dict[str, Any] = {}
+    for key, tensor in given.items():
+        base, _, number = key.rpartition("_")
+        if key in names or not number.isdigit() or base not in names:
+            parts[key] = tensor
+        else:
+            parts[base] = (*parts.get(base, ()), tensor)
+    if set(parts) <= set(names):
+        return tuple(parts[name] for name in names if name in parts)
+    return tuple(parts.values())  # other names: in the order given
+
+
+def _zeros(shape: Sequence[int | str | None]) -> "torch.Tensor":
+    import torch
+
+    whole = bool(shape) and shape[-1] == "int"
+    sizes = [n if isinstance(n, int) else _EXAMPLE_STEPS for n in (shape[:-1] if whole else shape)]
+    return torch.zeros(sizes, dtype=torch.int64 if whole else torch.float32)
+
+
+def _shapes_by_name(module: "torch.nn.Module", examples: tuple[Any, ...]) -> dict[str, tuple[int, ...]]:
+    """The examples' shapes by the names that torch.export gives them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, example in zip(inspect.signature(module.forward).parameters, examples, strict=False):
+        if isinstance(example, tuple):
+            found |= {f"{name}_{k}": tuple(part.shape) for k, part in enumerate(example)}
+        else:
+            found[name] = tuple(example.shape)
+    return found

@@ -1,0 +1,191 @@
+"""From a Keras model's configuration to a Graph: Sequential, or Functional with its connections."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from stepcell.errors import StepcellError
+from stepcell.importers.builder import Builder
+from stepcell.importers.graph import Graph, GraphInput, Node
+from stepcell.importers.keras import layers, recurrent
+from stepcell.importers.keras.archive import KerasFile
+from stepcell.importers.keras.layer import Layer, Tensor, Translator
+
+TRANSLATORS: dict[str, Translator] = {**recurrent.TRANSLATORS, **layers.TRANSLATORS}
+_MALFORMED = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_HINT = "save the model again with model.save()."
+
+Key = tuple[str, int]
+"""(layer, which of its calls)."""
+
+
+class _Model:
+    """A model being translated: what each call of a layer gave."""
+
+    def __init__(self, file: KerasFile) -> None:
+        self.file = file
+        self.builder = Builder(file.file)
+        self.inputs: list[GraphInput] = []
+        self.made: dict[Key, Tensor] = {}
+
+    def add_input(self, name: str, config: dict[str, Any]) -> Tensor:
+        """An input: batch and every free axis get symbols."""
+        shape = config.get("batch_shape", config.get("batch_input_shape"))
+        if not isinstance(shape, list) or len(shape) < 2:
+            raise StepcellError(
+                f"{self.file.file}: its input '{name}' has no shape.", "build the model with an Input layer."
+            )
+        symbols = tuple(f"{name}_{axis}" if n is None else int(n) for axis, n in enumerate(shape))
+        batch = "batch" if shape[0] is None else int(shape[0])
+        dtype = np.dtype(str(config.get("dtype") or "float32").replace("bfloat16", "float32"))
+        self.inputs.append(GraphInput(name, (batch, *symbols[1:]), dtype))
+        self.made[name, 0] = Tensor(name, tuple(None if n is None else int(n) for n in shape[1:]))
+        return self.made[name, 0]
+
+    def call(self, found: dict[str, Any], inputs: list[Tensor], key: Key) -> Tensor:
+        """One call of a layer."""
+        kind = str(found.get("class_name"))
+        layer = Layer(self.file, self.builder, kind, dict(found["config"]))
+        if kind not in TRANSLATORS:
+            raise layer.refuse(
+                "is an unsupported layer; allowed are " + ", ".join(sorted(TRANSLATORS.keys() - {"Masking"})),
+                "replace it, or convert the model to ONNX.",
+            )
+        if not inputs:
+            raise layer.refuse("reads nothing", _HINT)
+        self.made[key] = TRANSLATORS[kind](layer, inputs)
+        return self.made[key]
+
+    def graph(self, outputs: list[tuple[str, Tensor]]) -> Graph:
+        """The Graph, its outputs called as given."""
+        taken = {source.name for source in self.inputs}
+        names = []
+        for wanted, tensor in outputs:
+            name = wanted
+            while name in taken:
+                name += "_out"
+            taken.add(name)
+            names.append(name)
+            self.builder.nodes.append(Node("Identity", wanted, (tensor.name,), (name,)))
+        return Graph(
+            self.file.file,
+            "keras",
+            self.file.sha256,
+            20,
+            tuple(self.inputs),
+            tuple(names),
+            tuple(self.builder.nodes),
+            self.builder.constants,
+        )
+
+
+def to_graph(file: KerasFile) -> Graph:
+    """The Graph of a Keras file.
+
+    Raises StepcellError naming the first layer that is not allowed.
+    """
+    kind = str(file.config.get("class_name"))
+    try:
+        if kind == "Sequential":
+            return _sequential(file)
+        if kind in ("Functional", "Model"):
+            return _functional(file)
+    except _MALFORMED as error:
+        raise StepcellError(f"{file.file}: its configuration is malformed: {error}.", _HINT) from error
+    raise StepcellError(
+        f"{file.file}: it is a {kind}; Sequential and Functional models are allowed.",
+        "build it of layers with tf.keras.Sequential or tf.keras.Model(inputs, outputs).",
+    )
+
+
+def _sequential(file: KerasFile) -> Graph:
+    model = _Model(file)
+    found = list(file.config["config"]["layers"])
+    first = found[0]
+    if first["class_name"] == "InputLayer":
+        found.pop(0)
+    tensor = model.add_input(_name(first) if first["class_name"] == "InputLayer" else "x", first["config"])
+    for layer in found:
+        tensor = model.call(layer, [tensor], (_name(layer), 0))
+    return model.graph([(_name(found[-1]) if found else "y", tensor)])
+
+
+def _name(layer: dict[str, Any]) -> str:
+    return str(layer["config"].get("name", layer.get("name", layer["class_name"])))
+
+
+def _functional(file: KerasFile) -> Graph:
+    """Layers are in an order in which each reads only earlier ones; a layer may be called several times."""
+    model = _Model(file)
+    config = file.config["config"]
+    waiting = [(layer, k) for layer in config["layers"] for k in range(len(_calls(layer)))]
+    for layer in config["layers"]:
+        if layer["class_name"] == "InputLayer":
+            model.add_input(_name(layer), layer["config"])
+    while waiting:
+        rest = []
+        for layer, k in waiting:
+            keys = list(_reads(file, layer, _calls(layer)[k]))
+            if all(key in model.made for key in keys):
+                model.call(layer, [model.made[key] for key in keys], (_name(layer), k))
+            else:
+                rest.append((layer, k))
+        if len(rest) == len(waiting):
+            raise StepcellError(f"{file.file}: its layers read each other in a circle.", _HINT)
+        waiting = rest
+    wanted = _ends(config["output_layers"])
+    return model.graph([(key[0], model.made[key]) for key in wanted])
+
+
+def _calls(layer: dict[str, Any]) -> list[Any]:
+    return [] if layer["class_name"] == "InputLayer" else list(layer.get("inbound_nodes", []))
+
+
+def _ends(found: Any) -> list[Key]:
+    """[name, call, tensor], or a list of these."""
+    entries = [found] if found and isinstance(found[0], str) else list(found)
+    return [(str(entry[0]), int(entry[1])) for entry in entries]
+
+
+def _reads(file: KerasFile, layer: dict[str, Any], call: Any) -> Iterator[Key]:
+    """Which calls one call of a layer reads; whatever else it is given is refused."""
+    if isinstance(call, dict):  # Keras 3: {"args": [tensors], "kwargs": {...}}
+        extra = {
+            key: value for key, value in call.get("kwargs", {}).items() if key not in ("training", "mask")
+        }
+        _refuse_extra(file, layer, any(_histories(value) for value in extra.values()))
+        _refuse_extra(file, layer, bool(list(_histories(call.get("kwargs", {}).get("mask")))))
+        args = call.get("args", [])
+        _refuse_extra(file, layer, len(args) > 1)
+        yield from _histories(args)
+        return
+    for entry in (
+        [call] if call and isinstance(call[0], str) else call
+    ):  # Keras 2: [name, call, tensor, kwargs]
+        given = entry[3] if len(entry) > 3 else {}
+        _refuse_extra(file, layer, any(isinstance(v, list) and v for v in given.values()) or entry[2] != 0)
+        yield str(entry[0]), int(entry[1])
+
+
+def _refuse_extra(file: KerasFile, layer: dict[str, Any], found: bool) -> None:
+    if found:
+        raise StepcellError(
+            f"{file.file}: layer '{_name(layer)}' ({layer['class_name']}) is given more than its input "
+            "(a state, a mask); only tensors that it computes with are allowed.",
+            "leave initial_state and mask out.",
+        )
+
+
+def _histories(value: Any) -> list[Key]:
+    """The tensors in a value, in order."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            name, call, tensor = value["config"]["keras_history"]
+            if tensor != 0:
+                raise ValueError(f"'{name}' has several results")
+            return [(str(name), int(call))]
+        return [key for part in value.values() for key in _histories(part)]
+    if isinstance(value, list | tuple):
+        return [key for part in value for key in _histories(part)]
+    return []
