@@ -1,13 +1,13 @@
 """The whole tool on one screen: source -> Model -> compressed Model -> QModel -> Plan -> C."""
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
-from stepcell.compress import prune
+from stepcell.compress import prune, round_to_data
 from stepcell.emit import emit
 from stepcell.emit.banner import banner
 from stepcell.emit.output import check_name, check_output, unwritable
@@ -15,20 +15,21 @@ from stepcell.errors import StepcellError
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
 from stepcell.importers import import_model
-from stepcell.importers.onnx import import_onnx
 from stepcell.importers.onnx.load import parse, read_model
 from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
 from stepcell.ir.files import dump_model, dump_qmodel, source_to_json
 from stepcell.ir.model import Source
 from stepcell.ir.qtext import qmodel_to_text
-from stepcell.ir.sequences import Sequences, load_sequences
+from stepcell.ir.sequences import Sequences, by_function, load_sequences_for
 from stepcell.lower import lower
 from stepcell.lower.block import preferred_block
 from stepcell.lower.fit import check_fit
 from stepcell.lower.formats import Optimize
+from stepcell.lower.lower import check_max_steps
 from stepcell.quantize import quantize
 from stepcell.quantize.context import Activations, Weights
 from stepcell.target import resolve_target
+from stepcell.validate.source_integers import check_source_integers
 
 
 @dataclass(frozen=True)
@@ -40,22 +41,29 @@ class Options:
     density: float = 1.0
     block: Block | None = None
     """None: the one that the core runs fastest."""
-    activations: Activations = "int8"
+    activations: Activations = "auto"
     percentile: float = 100.0
     weights: Weights = "int8"
+    rounding: Literal["nearest", "data"] = "nearest"
+    """Of weights: each to the nearest integer, or all of a row so that its sums over the data stay right."""
     optimize: Optimize = "size"
     format: str | None = None
     delta: int | None = None
     """How far int8 inputs and views may drift before recurrent layers take them in; None: not at all."""
+    max_steps: int | None = None
+    """Longest sequence of functions that read whole ones; None for models without."""
     dump_ir: Path | None = None
     command: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """What the user trained, as ONNX: the judge of everything that comes after."""
+    """What the user trained, as ONNX: the judge of everything that comes after.
 
-    onnx: bytes
+    `onnx` is the user's own file where `source` says so, else the model's float export of each function.
+    """
+
+    onnx: Mapping[str, bytes]
     source: Source
 
 
@@ -79,7 +87,9 @@ def compile_file(
     check_output(folder)
     on_stage("import")
     model = import_model(spec, name=options.name, **import_options)  # type: ignore[arg-type]
-    data = load_sequences(calibration, model.main.inputs)
+    data = load_sequences_for(calibration, model.functions)
+    if model.quantized and options.density == 1.0:
+        check_source_integers(quantize(model, data), Path(spec))
     return compile_model(model, original_of(model, spec), data, folder, options, on_stage)
 
 
@@ -93,7 +103,8 @@ def compile_model(
 ) -> Path:
     """Compile a Model, which may have been compressed since it was imported from `original`."""
     core, board = resolve_target(options.target)
-    _check_delta(options)
+    _check_delta(options, model)
+    _check_max_steps(options, model, calibration)
     check_name(model.name)
     check_output(folder)
     model = verify_lowerable(verify(model))
@@ -102,22 +113,27 @@ def compile_model(
         on_stage("prune")
         model = verify(prune(model, density=options.density, block=options.block or preferred_block(core)))
         _dump(options, "02_prune", to_text(model))
+    if options.rounding == "data":
+        model = round_to_data(model, calibration, options.weights)
     on_stage("quantize")
     qmodel = quantize(
         model, calibration, options.activations, options.percentile, options.weights, options.delta
     )
     _dump(options, "03_quantize", qmodel_to_text(qmodel))
     on_stage("lower")
-    about = banner(original.source, model, options.target, options.activations, options.command)
-    plan = lower(qmodel, core, about, options.optimize, options.format)
+    about = banner(
+        original.source, model, options.target, options.weights, options.activations, options.command
+    )
+    plan = lower(qmodel, core, about, options.optimize, options.format, options.max_steps)
     if board is not None:
         check_fit(plan, board)
     on_stage("emit")
+    integers = {f.name: _bytes(export_integer(qmodel, f.name)) for f in qmodel.functions}
     files = {
-        "onnx/source.onnx": original.onnx,
-        "onnx/float.onnx": export_float(model).SerializeToString(deterministic=True),
+        **{f"onnx/source{suffix}.onnx": content for suffix, content in _by_suffix(original.onnx).items()},
+        **{f"onnx/float{suffix}.onnx": content for suffix, content in _by_suffix(_exports(model)).items()},
         "onnx/float.npz": dump_model(replace(model, source=None)),
-        "onnx/integer.onnx": export_integer(qmodel).SerializeToString(deterministic=True),
+        **{f"onnx/integer{suffix}.onnx": content for suffix, content in _by_suffix(integers).items()},
         "onnx/integer.npz": dump_qmodel(qmodel),
     }
     facts = {"target": options.target, "source": source_to_json(original.source)}
@@ -127,10 +143,47 @@ def compile_model(
         raise unwritable(folder, error) from error
 
 
-def _check_delta(options: Options) -> None:
+def _by_suffix(by_function: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files of a kind have the function's name where there are several."""
+    if len(by_function) == 1:
+        return dict.fromkeys([""], *by_function.values())
+    return {f"_{name}": content for name, content in by_function.items()}
+
+
+def _exports(model: Model) -> dict[str, bytes]:
+    """The float ONNX of every function."""
+    return {function.name: _bytes(export_float(model, function.name)) for function in model.functions}
+
+
+def _bytes(proto: ModelProto) -> bytes:
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _check_max_steps(options: Options, model: Model, calibration: Sequences) -> None:
+    """Functions that read whole sequences need to know how long those are; steps run for ever."""
+    fed = by_function(model.functions, calibration)
+    whole = [function for function in model.functions if not function.is_step]
+    if not whole:
+        if options.max_steps is not None:
+            raise StepcellError(
+                f"--max-steps {options.max_steps}: {model.name} is causal, and runs any number of steps.",
+                "leave it out.",
+            )
+        return
+    longest = max(int(fed[f.name].lengths.max()) // f.frames_per_step for f in whole)
+    check_max_steps(model, options.max_steps, longest)
+
+
+def _check_delta(options: Options, model: Model) -> None:
     """Delta stores matrices in its own way, whole, which pruning would not make smaller or faster."""
     if options.delta is None:
         return
+    if len(model.functions) > 1:
+        raise StepcellError(
+            f"{model.name} has {len(model.functions)} functions, and what --delta keeps belongs to one.",
+            "leave --delta out.",
+        )
     if options.format is not None or options.density < 1.0:
         given = "--density" if options.format is None else "--format"
         raise StepcellError(
@@ -146,14 +199,8 @@ def original_of(model: Model, spec: str) -> Original:
     """
     assert model.source is not None
     if model.source.kind == "onnx":
-        return Original(_with_external_data(Path(spec)), model.source)
-    content = export_float(model).SerializeToString(deterministic=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{model.name}.onnx"
-        path.write_bytes(content)
-        exported = import_onnx(path, name=model.name)
-    assert exported.source is not None
-    return Original(content, replace(exported.source, file=model.source.file, sha256=model.source.sha256))
+        return Original({model.main.name: _with_external_data(Path(spec))}, model.source)
+    return Original(_exports(model), model.source)
 
 
 def _with_external_data(path: Path) -> bytes:

@@ -1,6 +1,6 @@
 """Compile bundles of generated C for the host and for firmware, and measure what they take."""
 
-from stepcell.build.bundle import Bundle, Call, Field, Port, load_bundle
+from stepcell.build.bundle import Bundle, Call, Field, Function, Port, load_bundle
 from stepcell.build.firmware import build_firmware
 from stepcell.build.host import build_host
 from stepcell.build.sizes import FlashUse, measure_flash
@@ -11,6 +11,7 @@ __all__ = [
     "Call",
     "Field",
     "FlashUse",
+    "Function",
     "Port",
     "Tool",
     "build_firmware",

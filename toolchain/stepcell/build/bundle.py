@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ ALIGNMENT_BYTES = 4
 
 @dataclass(frozen=True)
 class Port:
-    """One input or output of a step: `count` values of `dtype`, at byte `offset` of a frame."""
+    """One input or output of a call: `rows` times `count` values of `dtype`, at byte `offset` of a frame.
+
+    A step has one row of each; a run one for every step that there may be, but of `finished` outputs.
+    """
 
     name: str
     dtype: np.dtype[Any]
     count: int
     offset: int
+    rows: int = 1
+    finished: bool = False
 
     @property
     def bytes(self) -> int:
         """Bytes of one frame of it."""
-        return self.count * self.dtype.itemsize
+        return self.rows * self.count * self.dtype.itemsize
 
 
 Field = Port
@@ -44,6 +49,37 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Function:
+    """What can be called, and the layout of a call's frames; a run's begin with the number of its steps.
+
+    `prefix` begins its C names; `max_steps` is None for a step. `ends` are the calls that a run makes once.
+    """
+
+    name: str
+    prefix: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    calls: tuple[Call, ...]
+    max_steps: int | None = None
+    ends: tuple[Call, ...] = ()
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is called a step at a time."""
+        return self.max_steps is None
+
+    @property
+    def x_bytes(self) -> int:
+        """Bytes of a frame of inputs, each input aligned."""
+        return _end(self.inputs, _first_offset(self.max_steps))
+
+    @property
+    def y_bytes(self) -> int:
+        """Bytes of a frame of outputs, each output aligned."""
+        return _end(self.outputs, 0)
+
+
+@dataclass(frozen=True)
 class Bundle:
     """Generated C of one model in `folder`, and the layout of its inputs, outputs and state."""
 
@@ -52,11 +88,11 @@ class Bundle:
     target: str
     sources: tuple[str, ...]
     include_dirs: tuple[str, ...]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    functions: tuple[Function, ...]
     state_bytes: int
     state_fields: tuple[Field, ...]
-    calls: tuple[Call, ...]
+    has_buffers: bool = False
+    """Whether the state holds what stages of a run leave for later ones; the self-test then takes a state."""
 
     @property
     def id(self) -> int:
@@ -64,14 +100,26 @@ class Bundle:
         return zlib.crc32(self.name.encode())
 
     @property
-    def x_bytes(self) -> int:
-        """Bytes of a frame of inputs, each input aligned."""
-        return _frame_bytes(self.inputs)
+    def main(self) -> Function:
+        """The only function of a model that has one."""
+        if len(self.functions) != 1:
+            raise ValueError(f"{self.name} has {len(self.functions)} functions")
+        return self.functions[0]
 
     @property
-    def y_bytes(self) -> int:
-        """Bytes of a frame of outputs, each output aligned."""
-        return _frame_bytes(self.outputs)
+    def inputs(self) -> tuple[Port, ...]:
+        """Those of the only function."""
+        return self.main.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """Those of the only function."""
+        return self.main.outputs
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """Those of a step of the only function."""
+        return self.main.calls
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -106,18 +154,46 @@ def _bundle(folder: Path, data: dict[str, Any]) -> Bundle:
         target=data["target"],
         sources=tuple(data["sources"]),
         include_dirs=tuple(data["include_dirs"]),
-        inputs=_ports(data["inputs"]),
-        outputs=_ports(data["outputs"]),
+        functions=_functions(data),
         state_bytes=int(data["state"]["bytes"]),
         state_fields=tuple(_port(field, int(field["offset"])) for field in data["state"]["fields"]),
-        calls=tuple(Call(c["layer"], c["function"], int(c["macs"])) for c in data["calls"]),
+        has_buffers=any(field.get("buffer", False) for field in data["state"]["fields"]),
     )
 
 
-def _ports(items: list[dict[str, Any]]) -> tuple[Port, ...]:
+def _functions(data: dict[str, Any]) -> tuple[Function, ...]:
+    """Those that the manifest lists; a model with one describes it in its own keys."""
+    if "functions" not in data:
+        return (_function(data, "main", data["name"]),)
+    return tuple(
+        _function(item, item["name"], f"{data['name']}_{item['name']}") for item in data["functions"]
+    )
+
+
+def _function(item: dict[str, Any], name: str, prefix: str) -> Function:
+    max_steps = int(item["max_steps"]) if "max_steps" in item else None
+    return Function(
+        name=name,
+        prefix=prefix,
+        inputs=_ports(item["inputs"], max_steps, _first_offset(max_steps)),
+        outputs=_ports(item["outputs"], max_steps, 0),
+        calls=_calls(item["calls"]),
+        max_steps=max_steps,
+        ends=_calls(item.get("calls_at_the_end", [])),
+    )
+
+
+def _calls(items: list[dict[str, Any]]) -> tuple[Call, ...]:
+    return tuple(Call(c["layer"], c["function"], int(c["macs"])) for c in items)
+
+
+def _ports(items: list[dict[str, Any]], max_steps: int | None, offset: int) -> tuple[Port, ...]:
     ports: list[Port] = []
     for item in items:
-        ports.append(_port(item, _frame_bytes(tuple(ports))))
+        finished = bool(item.get("finished", False))
+        rows = 1 if finished or max_steps is None else max_steps
+        port = replace(_port(item, _end(tuple(ports), offset)), rows=rows, finished=finished)
+        ports.append(port)
     return tuple(ports)
 
 
@@ -127,8 +203,12 @@ def _port(item: dict[str, Any], offset: int) -> Port:
     return Port(item["name"], np.dtype(item["dtype"]).newbyteorder("<"), int(item["count"]), offset)
 
 
-def _frame_bytes(ports: tuple[Port, ...]) -> int:
-    if not ports:
-        return 0
-    end = ports[-1].offset + ports[-1].bytes
+def _first_offset(max_steps: int | None) -> int:
+    """A run's frame begins with a word, how many steps it has."""
+    return 0 if max_steps is None else ALIGNMENT_BYTES
+
+
+def _end(ports: tuple[Port, ...], start: int) -> int:
+    """Where the next port may begin."""
+    end = ports[-1].offset + ports[-1].bytes if ports else start
     return -(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES

@@ -3,11 +3,15 @@
 import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from stepcell.build.toolchains import device_module
+
+Segments = tuple[tuple[int, bytes], ...]
+"""Addresses in flash and what lies there."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,7 @@ class Firmware:
     """An ELF file of firmware: its load segments, sections and functions."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as stream:
-            elf = _open(stream)
-            self.segments = [(s["p_paddr"], s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"]]
-            self.sections = {s.name: _section(s) for s in elf.iter_sections() if s["sh_flags"] & 2}
-            table: Any = elf.get_section_by_name(".symtab")
-            self.symbols = [_symbol(s) for s in table.iter_symbols() if s["st_info"]["type"] == "STT_FUNC"]
-            self.values = {s.name: s["st_value"] for s in table.iter_symbols()}
+        self.segments, self.sections, self.symbols, self.values = _contents(path.read_bytes())
 
     def function_at(self, address: int) -> str:
         """The name of the function around `address`; '?' where none is known."""
@@ -80,6 +78,20 @@ def undefined_symbols(objects: Iterable[Path]) -> set[str]:
             for symbol in table.iter_symbols():
                 (used if symbol["st_shndx"] == "SHN_UNDEF" else defined).add(symbol.name)
     return {name for name in used - defined if name and not name.startswith("stepcell_")}
+
+
+@lru_cache(maxsize=4)  # every run of a firmware reads it, and its symbols take longer than a short run
+def _contents(file: bytes) -> tuple[Segments, dict[str, Section], tuple[Symbol, ...], dict[str, int]]:
+    """Load segments, sections, functions, and the values of all symbols."""
+    elf = _open(BytesIO(file))
+    table: Any = elf.get_section_by_name(".symtab")
+    every = [*table.iter_symbols()]
+    return (
+        tuple((s["p_paddr"], s.data()) for s in elf.iter_segments("PT_LOAD") if s["p_filesz"]),
+        {s.name: _section(s) for s in elf.iter_sections() if s["sh_flags"] & 2},
+        tuple(_symbol(s) for s in every if s["st_info"]["type"] == "STT_FUNC"),
+        {s.name: s["st_value"] for s in every},
+    )
 
 
 def _open(stream: BinaryIO) -> Any:

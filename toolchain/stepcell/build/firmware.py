@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stepcell.build.bundle import Bundle
+from stepcell.build.changed import blaming_changes
 from stepcell.build.elf import undefined_symbols
 from stepcell.build.flags import STRICT, command, core_flags, firmware_flags
 from stepcell.build.image import bundle_units, harness_units, render
@@ -51,8 +52,9 @@ def build_firmware(
     units = bundle_units(bundles) + harness_units(bundles, support, out_dir)
     includes = f"-idirafter{folder / 'include'}"
     flags = (*STRICT, *firmware_flags(tool, core, optimize), includes)
-    objects = compile_units(tool, command(tool), flags, units, out_dir / "objects")
-    return _link(tool, core, board, objects, out_dir)
+    with blaming_changes(bundles):
+        objects = compile_units(tool, command(tool), flags, units, out_dir / "objects")
+        return _link(tool, core, board, objects, out_dir)
 
 
 def _link(tool: Tool, core: Core, board: Board, objects: Sequence[Path], out_dir: Path) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepcell.build.bundle import Bundle
+from stepcell.build.changed import blaming_changes
 from stepcell.build.flags import STRICT, command, host_flags, sanitizers
 from stepcell.build.image import bundle_units, harness_units
 from stepcell.build.objects import compile_units, run_compiler
@@ -26,8 +27,9 @@ def build_host(
     support = "host/port_files.c" if sanitize else "host/port_host.c"
     units = bundle_units(bundles) + harness_units(bundles, (support,), out_dir)
     flags = (*STRICT, *host_flags(tool, sanitize=sanitize))
-    objects = compile_units(tool, command(tool), flags, units, out_dir / "objects")
-    return _link(tool, objects, out_dir, sanitize)
+    with blaming_changes(bundles):
+        objects = compile_units(tool, command(tool), flags, units, out_dir / "objects")
+        return _link(tool, objects, out_dir, sanitize)
 
 
 def _link(tool: Tool, objects: Sequence[Path], out_dir: Path, sanitize: bool) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import jinja2
 
-from stepcell.build.bundle import Bundle
+from stepcell.build.bundle import Bundle, Function
 from stepcell.build.objects import Unit
 from stepcell.errors import StepcellError
 from stepcell.paths import targets_dir
@@ -96,12 +96,13 @@ def _include_dirs(bundle: Bundle) -> list[Path]:
 
 
 def _write_models(bundles: Sequence[Bundle], out_dir: Path) -> Path:
+    functions = [function for bundle in bundles for function in bundle.functions]
     text = render(
         targets_dir() / "support" / "harness" / "models.c.j2",
         models=[_model_values(bundle) for bundle in bundles],
         state_bytes=max(bundle.state_bytes for bundle in bundles),
-        x_bytes=max(bundle.x_bytes for bundle in bundles),
-        y_bytes=max(bundle.y_bytes for bundle in bundles),
+        x_bytes=max(function.x_bytes for function in functions),
+        y_bytes=max(function.y_bytes for function in functions),
     )
     path = out_dir / "models.c"
     path.write_text(text, encoding="utf-8")
@@ -109,13 +110,24 @@ def _write_models(bundles: Sequence[Bundle], out_dir: Path) -> Path:
 
 
 def _model_values(bundle: Bundle) -> dict[str, object]:
-    x = [f"(const void *)(x + {port.offset})" for port in bundle.inputs]
-    y = [f"(void *)(y + {port.offset})" for port in bundle.outputs]
     return {
         "name": bundle.name,
         "id": bundle.id,
         "state_bytes": bundle.state_bytes,
-        "x_bytes": bundle.x_bytes,
-        "y_bytes": bundle.y_bytes,
-        "arguments": "".join(f", {argument}" for argument in x + y),
+        "functions": [_function_values(function) for function in bundle.functions],
+        "selftest_argument": "state" if bundle.has_buffers else "",
+    }
+
+
+def _function_values(function: Function) -> dict[str, object]:
+    x = [f"(const void *)(x + {port.offset})" for port in function.inputs]
+    steps = [] if function.is_step else ["(uint16_t)(x[0] | (unsigned)x[1] << 8)"]
+    y = [f"(void *)(y + {port.offset})" for port in function.outputs]
+    return {
+        "prefix": function.prefix,
+        "call": "step" if function.is_step else "run",
+        "x_bytes": function.x_bytes,
+        "y_bytes": function.y_bytes,
+        "arguments": "".join(f", {argument}" for argument in (*x, *steps, *y)),
+        "unused": [name for name, used in (("x", x + steps), ("y", y)) if not used],
     }

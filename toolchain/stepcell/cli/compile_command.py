@@ -55,10 +55,12 @@ STAGES = 5
 )
 @click.option(
     "--activations",
-    type=click.Choice(["int8", "int16"]),
-    default="int8",
+    type=click.Choice(["auto", "int8", "int16", "int16-states"]),
+    default="auto",
     show_default=True,
-    help="What recurrent layers read as input.",
+    help="What recurrent layers read: int8 inputs, or int16 inputs, or int16 inputs and states (otherwise "
+    "states are int16, too, but read rounded to int8). auto takes int16 inputs where "
+    "calibration shows an error above 2 % that they at least halve.",
 )
 @click.option(
     "--weight-bits",
@@ -66,6 +68,14 @@ STAGES = 5
     default="8",
     show_default=True,
     help="Of a recurrent layer's matrices. 4 take about half the flash and cost accuracy.",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["nearest", "data"]),
+    default="nearest",
+    show_default=True,
+    help="Of weights to integers: each to the nearest, or so that the layers' sums over the calibration data "
+    "stay right.",
 )
 @click.option(
     "--optimize",
@@ -98,8 +108,10 @@ STAGES = 5
 @source_options
 @click.option(
     "--max-steps",
-    type=click.IntRange(min=1),
-    help="Longest sequence of a model that is not causal (none is lowered yet).",
+    type=click.IntRange(1, 65535),
+    metavar="STEPS",
+    help="Longest sequence of a model that reads whole ones: bidirectional, or in several stages. Required "
+    "for those; costs RAM for what one stage leaves to the next.",
 )
 @click.option("--dump-ir", type=existing, metavar="DIR", help="Write the model as text after each pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -110,8 +122,9 @@ def command(
     calibration: Path | None,
     density: float,
     block: str | None,
-    activations: Literal["int8", "int16"],
+    activations: Literal["auto", "int8", "int16", "int16-states"],
     weight_bits: Literal["8", "4"],
+    rounding: Literal["nearest", "data"],
     optimize: Literal["size", "speed"],
     form: str | None,
     delta: int | None,
@@ -130,11 +143,6 @@ def command(
             f"{model}: no calibration data was given, and random numbers would give wrong scales.",
             "add --calibration data.npz with real inputs, x [N, T, ...].",
         )
-    if max_steps is not None:
-        raise StepcellError(
-            f"--max-steps {max_steps}: it bounds models that are not causal, and none is lowered yet.",
-            "leave it out; a causal model runs any number of steps.",
-        )
     arguments = import_arguments(**options)
     line = "stepcell " + shlex.join(sys.argv[1:])
     chosen = Options(
@@ -145,9 +153,11 @@ def command(
         activations=activations,
         percentile=percentile,
         weights="int4" if weight_bits == "4" else "int8",
+        rounding=rounding,
         optimize=optimize,
         format=form,
         delta=delta,
+        max_steps=max_steps,
         dump_ir=dump_ir,
         command=line,
     )

@@ -1,5 +1,6 @@
 """`stepcell inspect`."""
 
+import sys
 from typing import Any
 
 import click
@@ -20,14 +21,38 @@ from stepcell.cli.source_options import import_arguments, source_options
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str, as_json: bool, **options: Any) -> None:
-    """Import MODEL (file.onnx or factory.py:function), check it against its source, and describe it."""
+    """Import MODEL, check it against its source, and describe it.
+
+    Exit code 2 if it cannot be imported or turned into C; every node that stands in the way is one line.
+    """
+    from stepcell.errors import StepcellError
     from stepcell.importers import import_model
     from stepcell.report.inspect import inspect
 
-    with progress(1) as begin:
-        begin("import")
-        inspection = inspect(import_model(model, **import_arguments(**options)))
-    found = inspection.to_json()
+    try:
+        with progress(1) as begin:
+            begin("import")
+            inspection = inspect(import_model(model, **import_arguments(**options)))
+    except StepcellError as refusal:
+        if not refusal.problems:
+            raise
+        _print_problems(refusal.problems, refusal.hint, as_json)
+        sys.exit(2)
+    _print(inspection.to_json(), as_json)
+    if inspection.unsupported is not None:
+        sys.exit(2)
+
+
+def _print_problems(problems: tuple[str, ...], hint: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"supported": False, "problems": list(problems)})
+        return
+    for problem in problems:
+        print_line("not supported", f": {problem}", "red")
+    print_line("Hint", f": {hint}", "yellow")
+
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return

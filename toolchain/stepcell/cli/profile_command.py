@@ -41,13 +41,14 @@ def command(
 ) -> None:
     """Build DIR's firmware and count one step: exact instructions, modelled cycles, flash, RAM, stack."""
     from stepcell.report.profile import profile_bundle
-    from stepcell.report.tables import distribution_table, profile_table
+    from stepcell.report.tables import distribution_table, profile_tables
 
     with progress(1 if data is None else 2) as begin:
         cost = profile_bundle(folder, backend, compiler, data, begin)
     if as_json:
         print_json(cost.to_json())
     else:
-        console.print(profile_table(cost))
+        for table in profile_tables(cost):
+            console.print(table)
         if cost.distribution is not None:
             console.print(distribution_table(cost.distribution))

@@ -37,7 +37,8 @@ from stepcell.cli.console import examples, existing, print_line, progress
 def command(folder: Path, data: Path, output: Path, backend: str) -> None:
     """Run the C in DIR over sequences and write what it answers after every step.
 
-    Y.npz holds `y` [N, T, O] as real numbers, `y_integer` as the C gives them, and `lengths` [N].
+    Y.npz holds `y` [N, T, O] as real numbers, `y_integer` as the C gives them, and `lengths` [N] in steps;
+    of a model with several outputs both for each by its name; of several functions FUNCTION.NAME.
     """
     import numpy as np
 
@@ -50,8 +51,12 @@ def command(folder: Path, data: Path, output: Path, backend: str) -> None:
         )
     with progress(1) as begin:
         found = answers(folder, data, backend, begin)
+    arrays: dict[str, np.ndarray] = {}
+    for name, answer in found.items():
+        function, dot, _ = name.rpartition(".")
+        arrays |= {name: answer.real, f"{name}_integer": answer.stored}
+        arrays[f"{function}{dot}lengths"] = answer.lengths
     with output.open("wb") as file:
-        np.savez_compressed(
-            file, allow_pickle=False, y=found.real, y_integer=found.stored, lengths=found.lengths
-        )
-    print_line(str(output), f": y {list(found.real.shape)}", "green")
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    shapes = ", ".join(f"{name} {list(answer.real.shape)}" for name, answer in found.items())
+    print_line(str(output), f": {shapes}", "green")

@@ -11,21 +11,29 @@ from stepcell.errors import StepcellError
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --name, --weights, --bind, --shape and --state to a command."""
+    """Add --name, --weights, --bind, --shape, --state and --expect to a command."""
     for option in (
+        click.option(
+            "--expect",
+            type=click.Path(path_type=Path),
+            metavar="FILE.npz",
+            help="Inputs and outputs recorded from the original framework; the import must reproduce them.",
+        ),
         click.option(
             "--state",
             "states",
             multiple=True,
             metavar="IN=OUT",
-            help="The model's input IN takes back its output OUT: an explicit state.",
+            help="The model's input IN takes back its output OUT: an explicit state. Of a PyTorch module OUT "
+            "may be a position, h=1; between functions, decode.h=encode.h.",
         ),
         click.option(
             "--shape",
             "shapes",
             multiple=True,
             metavar="x=1,T,40",
-            help="Shape of an input: batch, time as T, features. Needed for a factory.",
+            help="Shape of an input: batch, time as T, features; x=1,T,int for tokens. Needed for a factory; "
+            "where it returns several modules, encode.x=1,T,40.",
         ),
         click.option(
             "--bind",
@@ -51,6 +59,7 @@ def import_arguments(
     binds: tuple[str, ...],
     shapes: tuple[str, ...],
     states: tuple[str, ...],
+    expect: Path | None,
 ) -> dict[str, Any]:
     """The keyword arguments of `import_model` that the options stand for."""
     return {
@@ -59,6 +68,7 @@ def import_arguments(
         "bind": {key: _number(key, text) for key, text in key_values("--bind", binds).items()} or None,
         "shapes": {key: _axes(text) for key, text in key_values("--shape", shapes).items()} or None,
         "states": key_values("--state", states) or None,
+        "expect": expect,
     }
 
 

@@ -39,12 +39,12 @@ def command(folder: Path, data: Path, backends: str, threshold: float, as_json: 
 
     From the integer reference on, every state and output of every step must be equal; exit code 1 if not.
     """
-    from stepcell.ir.sequences import load_sequences
+    from stepcell.ir.sequences import load_sequences_for
     from stepcell.report.tables import validation_table
     from stepcell.validate import open_bundle, validate
 
     names = tuple(name.strip() for name in backends.split(",") if name.strip())
-    sequences = load_sequences(data, open_bundle(folder).inputs)
+    sequences = load_sequences_for(data, open_bundle(folder).qmodel.functions)
     with progress(4 + len(names)) as begin:
         result = validate(folder, sequences, names, threshold, begin)
     if as_json:

@@ -1,9 +1,10 @@
 """`prune`: one-shot pruning of a Model, without retraining."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepcell.compress.importance import Criterion, magnitude
 from stepcell.compress.pattern import Matrix, keep_masks
@@ -108,14 +109,20 @@ def choose_masks(
         raise StepcellError(f"pruning: the density {density} is no kept fraction.", "0.25 keeps a quarter.")
     orders = row_orders(model, block)
     found = {
-        name: Matrix(criterion(array), orders[name], _alive(masks.get(name), array.shape))
+        name: Matrix(_rows(criterion(array)), orders[name], _rows(_alive(masks.get(name), array.shape)))
         for name, array in weights.items()
     }
     kept: dict[str, Mask] = {}
     for group in [tuple(found)] if scope == "global" else [(name,) for name in found]:
         keeps = keep_masks([found[name] for name in group], block, density)
-        kept |= {name: Mask(keep, block) for name, keep in zip(group, keeps, strict=True)}
+        shaped = {name: keep.reshape(weights[name].shape) for name, keep in zip(group, keeps, strict=True)}
+        kept |= {name: Mask(keep, block) for name, keep in shaped.items()}
     return kept
+
+
+def _rows(array: NDArray[Any]) -> NDArray[Any]:
+    """A convolution's weights [rows, *kernel, channels] as the matrix that it multiplies by."""
+    return array.reshape(len(array), -1)
 
 
 def _alive(mask: Mask | None, shape: tuple[int, ...]) -> BoolArray:

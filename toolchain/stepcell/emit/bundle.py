@@ -1,5 +1,6 @@
 """A bundle: the folder of generated C, the runtime files it calls, its manifest and its ONNX models."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from stepcell import __version__
-from stepcell.emit.output import check_output
+from stepcell.emit.output import check_output, keep_users_files
 from stepcell.emit.render import render
 from stepcell.ir.qmodel import NUMERICS_VERSION
-from stepcell.lower.plan import Field, Plan, Port
+from stepcell.lower.plan import Body, Field, FunctionPlan, Plan, Port
 from stepcell.paths import runtime_dir
 
 SCHEMA_VERSION = 1
@@ -34,14 +35,15 @@ def emit(plan: Plan, folder: Path, more_files: Mapping[str, bytes], facts: Mappi
     """Write the bundle to `folder`, which appears whole or not at all; the folder.
 
     more_files: further files by their path in the bundle (ONNX models); facts: further manifest keys.
-    An older bundle of stepcell in `folder` is replaced.
-    Raises StepcellError if `folder` is something else.
+    An older bundle of stepcell in `folder` is replaced; files that it did not write stay.
+    Raises StepcellError if `folder` is something else, or such a file stands in the way.
     """
     check_output(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
         built = Path(temporary) / "bundle"
         _write(built, plan, more_files, facts)
+        keep_users_files(folder, built)
         if folder.exists():
             folder.rename(Path(temporary) / "old")
         built.rename(folder)
@@ -58,8 +60,12 @@ def _write(folder: Path, plan: Plan, more_files: Mapping[str, bytes], facts: Map
     for name, content in more_files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-    text = json.dumps({**manifest(plan), **facts}, indent=2, sort_keys=False)
-    (folder / "manifest.json").write_text(text + "\n")
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in written
+    }
+    described = {**manifest(plan), **facts, "files": hashes}
+    (folder / "manifest.json").write_text(json.dumps(described, indent=2, sort_keys=False) + "\n")
 
 
 def runtime_files(plan: Plan) -> dict[str, Path]:
@@ -89,7 +95,8 @@ def runtime_files(plan: Plan) -> dict[str, Path]:
 
 def _called(plan: Plan) -> set[str]:
     called = {call.function for call in plan.calls} | {k for call in plan.calls for k in call.kernels}
-    return called | {f"sc_checksum{8 * field.bytes // field.count}" for field in plan.state}
+    members = [field for field in plan.state if not field.is_buffer]
+    return called | {f"sc_checksum{8 * field.bytes // field.count}" for field in members}
 
 
 def _header(name: str, includer: Path, folder: str) -> Path:
@@ -115,26 +122,61 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "target": plan.core,
         "sources": [*generated, *runtime],
         "include_dirs": [".", "stepcell"],
-        "inputs": [_port(plan.input)],
-        "outputs": [{**_port(plan.output), "left_to_caller": plan.left_to_caller}],
-        "state": {"bytes": plan.state_bytes, "fields": [_field(field) for field in plan.state]},
-        "calls": [
-            {"layer": call.layer, "function": call.function, "macs": call.macs, "kernels": list(call.kernels)}
-            for call in plan.calls
-        ],
+        **_functions(plan),
         **plan.facts(),
     }
 
 
+def _functions(plan: Plan) -> dict[str, Any]:
+    """What is said of a function is said of the model where that has one, else of each in a list."""
+    state = {"bytes": plan.state_bytes, "fields": [_field(field) for field in plan.state]}
+    described = [_function(function) for function in plan.functions]
+    if len(described) > 1:
+        return {"functions": described, "state": state}
+    ports = {key: described[0].pop(key) for key in ("inputs", "outputs")}
+    return {**ports, "state": state, **{key: v for key, v in described[0].items() if key != "name"}}
+
+
+def _function(function: FunctionPlan) -> dict[str, Any]:
+    inputs = [_port(port) for port in function.inputs]
+    outputs = [
+        {**_port(p), "left_to_caller": p.left_to_caller, **({"finished": True} if p.finished else {})}
+        for p in function.outputs
+    ]
+    described: dict[str, Any] = {
+        "name": function.name,
+        "inputs": inputs,
+        "outputs": outputs,
+        "calls": [call for body in function.bodies for call in _calls(body)],
+    }
+    if function.frames_per_step != 1:
+        described["frames_per_step"] = function.frames_per_step
+    if function.max_steps is not None:
+        described |= {"max_steps": function.max_steps, "calls_at_the_end": _calls(function.read)}
+        described["calls"] = [call for stage in function.stages for call in _calls(stage.body)]
+    return described
+
+
+def _calls(body: Body | None) -> list[dict[str, Any]]:
+    calls = () if body is None else body.calls
+    return [
+        {"layer": call.layer, "function": call.function, "macs": call.macs, "kernels": list(call.kernels)}
+        for call in calls
+    ]
+
+
 def _port(port: Port) -> dict[str, Any]:
-    return {
+    described = {
         "name": port.name,
         "dtype": port.ctype.removesuffix("_t"),
         "count": port.count,
         "scale": port.scale,
+        **({"zero_point": port.zero_point} if port.zero_point else {}),
     }
+    return {**described, "token": True} if port.token else described
 
 
 def _field(field: Field) -> dict[str, Any]:
     dtype = field.ctype.removesuffix("_t")
-    return {"name": field.name, "dtype": dtype, "count": field.count, "offset": field.offset}
+    described = {"name": field.name, "dtype": dtype, "count": field.count, "offset": field.offset}
+    return {**described, "buffer": True} if field.is_buffer else described

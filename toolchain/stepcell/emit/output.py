@@ -1,6 +1,8 @@
-"""Where a bundle may be written: nothing that is no bundle is ever replaced."""
+"""Where a bundle may be written: nothing that stepcell did not write is ever replaced."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from stepcell.errors import StepcellError
@@ -34,6 +36,38 @@ def check_output(folder: Path) -> None:
             f"{folder} is not empty and holds no stepcell bundle.",
             "choose another folder, or empty this one.",
         )
+
+
+def keep_users_files(folder: Path, built: Path) -> None:
+    """Copy into `built`, a new bundle, what somebody added to the old one in `folder`.
+
+    Raises StepcellError where the new bundle has a file of that name.
+    """
+    for path in _users_files(folder):
+        copy = built / path.relative_to(folder)
+        if copy.exists():
+            raise StepcellError(
+                f"{path} was not written by stepcell, and the new bundle has a file of that name.",
+                "move it away, or choose another folder.",
+            )
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy, follow_symlinks=False)
+
+
+def _users_files(folder: Path) -> Iterator[Path]:
+    """What the manifest of the bundle in `folder` does not list; bundles of old versions list nothing."""
+    if not _is_bundle(folder):
+        return
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    listed, name = manifest.get("files"), manifest.get("name")
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if listed is None:
+            own = inside.parts[0] in ("stepcell", "onnx", "manifest.json") or path.name.startswith(str(name))
+        else:
+            own = inside.as_posix() in (*listed, "manifest.json")
+        if not own and (path.is_symlink() or path.is_file()):
+            yield path
 
 
 def unwritable(path: Path, error: OSError) -> StepcellError:

@@ -6,6 +6,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stepcell import __version__
+from stepcell.emit import prototypes
 from stepcell.ir.qmodel import NUMERICS_VERSION
 from stepcell.lower.plan import C_BYTES, Plan, Table
 
@@ -25,8 +26,7 @@ def render(template: str, plan: Plan) -> str:
             version=__version__,
             runtime_version=RUNTIME_VERSION,
             numerics_version=NUMERICS_VERSION,
-            input_limit=127 if plan.input.ctype == "int8_t" else 32767,
-            input_steps=1.0 / plan.input.scale,
+            c=prototypes,
         )
     )
 
@@ -43,6 +43,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         c_float=c_float,
+        c_reciprocal=lambda scale: c_float(1.0 / scale),
         c_shift=c_shift,
         c_word=c_word,
         c_rows=c_rows,

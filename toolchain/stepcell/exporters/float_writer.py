@@ -8,31 +8,27 @@ import onnx
 from onnx import helper, numpy_helper
 
 from stepcell.errors import StepcellError
+from stepcell.exporters.float_functions import activate, reduce
+from stepcell.exporters.float_windows import conv, take
 from stepcell.ir import Model
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import (
     Activate,
+    ArgMax,
     Binary,
     Concat,
     Constant,
+    Conv,
     Dense,
-    Gru,
-    Lstm,
+    Embed,
+    Normalize,
     Op,
-    Recurrent,
-    Rnn,
+    Reduce,
     Take,
     Value,
 )
 
-_FUNCTIONS = {
-    "identity": "Identity",
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "softmax": "Softmax",
-}
-_OPERATORS = {"add": "Add", "sub": "Sub", "mul": "Mul", "max": "Max"}
+_OPERATORS = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "max": "Max", "min": "Min"}
 
 
 @dataclass(eq=False)
@@ -47,6 +43,12 @@ class Writer:
     tensors: dict[str, onnx.TensorProto] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     """state that sums from zero -> the summed tensor [time, batch, ...]"""
+    batch: str = ""
+    """The number of sequences, as a shape of one axis."""
+    steps: str = ""
+    """The number of steps, as a shape of one axis."""
+    backward: bool = False
+    """Recurrent operators run from the end of the sequence."""
 
     def add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         """Append a node of one output; its name."""
@@ -80,27 +82,37 @@ class Writer:
         return self.reshaped(self.names[name], (-1,), output)
 
 
-def write(w: Writer, op: Op) -> None:
+def write(w: Writer, op: Op) -> None:  # noqa: C901 - one case an operation
     """One operation that has no state."""
     match op:
         case Dense():
             product = w.add("MatMul", [w.names[op.x], _turned(w, op.weights)], f"{op.y.name}_product")
             w.add("Add", [product, w.array(op.bias, w.model.weights[op.bias])], w.define(op.y))
         case Activate():
-            extra = {"axis": -1} if op.function == "softmax" else {}
-            w.add(_FUNCTIONS[op.function], [w.names[op.x]], w.define(op.y), **extra)
+            activate(w, op, w.names[op.x], w.define(op.y))
+        case Reduce():
+            reduce(w, op, w.names[op.x], w.define(op.y))
+        case Normalize():
+            numbers = [w.array(name, w.model.weights[name]) for name in (op.gain, op.bias)]
+            x = w.names[op.x]
+            w.add("LayerNormalization", [x, *numbers], w.define(op.y), axis=-1, epsilon=op.epsilon)
+        case ArgMax():
+            w.add("ArgMax", [w.names[op.x]], w.define(op.y), axis=-1, keepdims=0)
+        case Embed():
+            table = w.array(op.table, w.model.weights[op.table])
+            w.add("Gather", [table, w.names[op.token]], w.define(op.y), axis=0)
         case Binary():
             sides = [_aligned(w, name, len(op.y.shape)) for name in (op.a, op.b)]
             w.add(_OPERATORS[op.operator], sides, w.define(op.y))
         case Constant():
             array = w.model.weights[op.weights]
             w.define(op.y, w.array(f"{op.y.name}_{w.lead}", array.reshape((1,) * w.lead + array.shape)))
+        case Conv():
+            conv(w, op, _lead_shape(w))
         case Take():
-            flat = w.flat(op.x, f"{op.y.name}_flat")
-            taken = w.add("Gather", [flat, w.ints(*op.indices)], f"{op.y.name}_taken", axis=w.lead)
-            w.reshaped(taken, op.y.shape, w.define(op.y))
+            take(w, op)
         case Concat():
-            parts = [_full(w, x, f"{op.y.name}_part{i}") for i, x in enumerate(op.xs)]
+            parts = [full(w, x, f"{op.y.name}_part{i}") for i, x in enumerate(op.xs)]
             w.reshaped(w.add("Concat", parts, f"{op.y.name}_flat", axis=w.lead), op.y.shape, w.define(op.y))
         case _:
             raise StepcellError(
@@ -121,7 +133,7 @@ def _aligned(w: Writer, name: str, rank: int) -> str:
     return w.reshaped(w.names[name], (1,) * (rank - len(shape)) + shape, f"{name}_rank{rank}")
 
 
-def _full(w: Writer, name: str, output: str) -> str:
+def full(w: Writer, name: str, output: str) -> str:
     """A value as [lead..., n], a constant repeated along the leading axes."""
     flat = w.flat(name, output)
     if w.names[name] not in w.tensors:
@@ -132,53 +144,11 @@ def _full(w: Writer, name: str, output: str) -> str:
 
 
 def _lead_shape(w: Writer) -> str:
-    x = next(name for name in w.names.values() if name not in w.tensors)
-    return w.add("Shape", [x], f"lead_{len(w.nodes)}", start=0, end=w.lead)
+    if w.lead == 1:
+        return w.batch
+    return w.add("Concat", [w.steps, w.batch], f"lead_{len(w.nodes)}", axis=0)
 
 
 def batch_shape(w: Writer) -> str:
     """The number of sequences, as a shape of one axis."""
-    x = next(name for name in w.names.values() if name not in w.tensors)
-    return w.add("Shape", [x], f"batch_{len(w.nodes)}", start=w.lead - 1, end=w.lead)
-
-
-def write_recurrent(w: Writer, op: Recurrent, starts: dict[str, str]) -> dict[str, str]:
-    """An LSTM, GRU or RNN node over [time, batch, inputs]; where Y [T, B, H] and the last states lie."""
-    if isinstance(op, Lstm) and (op.peepholes or op.projection or op.input_forget):
-        raise StepcellError(
-            f"{w.model.name}: peepholes, projection and input_forget are not exported.", "leave them out."
-        )
-    kind, name = type(op).__name__.upper(), op.h_next.name
-    weights = w.model.weights
-    inputs = [
-        _flat_sequence(w, op.x, name),
-        w.array(f"{op.input_weights}_1", weights[op.input_weights][None]),
-        w.array(f"{op.recurrent_weights}_1", weights[op.recurrent_weights][None]),
-        w.array(f"{name}_bias", np.concatenate([weights[op.input_bias], weights[op.recurrent_bias]])[None]),
-    ]
-    inputs += ["", starts.get(op.h, "")] + ([starts.get(op.c, "")] if isinstance(op, Lstm) else [])
-    outputs = [f"{name}_Y", f"{name}_last"] + ([f"{op.c_next.name}_last"] if isinstance(op, Lstm) else [])
-    while not inputs[-1]:
-        inputs.pop()
-    attributes = _attributes(op)
-    w.nodes.append(helper.make_node(kind, inputs, outputs, name=op.h.removesuffix("_h"), **attributes))
-    return dict(zip(("y", "h", "c"), outputs, strict=False))
-
-
-def _flat_sequence(w: Writer, x: str, name: str) -> str:
-    flat = _full(w, x, f"{name}_x") if len(w.shapes[x]) != 1 or w.names[x] in w.tensors else w.names[x]
-    return flat if w.lead == 2 else w.add("Unsqueeze", [flat, w.ints(0)], f"{name}_x1")
-
-
-def _attributes(op: Recurrent) -> dict[str, Any]:
-    found: dict[str, Any] = {"hidden_size": op.h_next.size}
-    if op.clip is not None:
-        found["clip"] = op.clip
-    match op:
-        case Gru():
-            found["linear_before_reset"] = int(op.linear_before_reset)
-        case Rnn():
-            found["activations"] = [op.gate.function]
-        case _:
-            pass
-    return found
+    return w.batch

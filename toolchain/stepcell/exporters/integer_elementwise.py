@@ -14,7 +14,6 @@ from stepcell.ir.qmodel import (
     QMean,
     QMul,
     QRescale,
-    QTake,
     QTotal,
 )
 
@@ -57,15 +56,6 @@ def rescale(scope: Scope, op: QRescale) -> None:
 def constant(scope: Scope, op: QConstant) -> None:
     """The same array for every sequence, made once outside the loop."""
     scope.define(op.y, scope.repeated(op.values))
-
-
-def take(scope: Scope, op: QTake) -> None:
-    """y.flat[i] = x.flat[indices[i]]."""
-    w = scope.step
-    flat = scope.flat(op.x)
-    if op.indices != tuple(range(len(op.indices))) or len(op.indices) != _size(scope.shapes[op.x]):
-        flat = w.node("Gather", flat, w.shape(list(op.indices)), axis=1)
-    scope.define(op.y, _shaped(scope, flat, op.y.shape))
 
 
 def concat(scope: Scope, op: QConcat) -> None:

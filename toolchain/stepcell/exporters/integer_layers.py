@@ -4,7 +4,7 @@ import numpy as np
 
 from stepcell.exporters.integer_arithmetic import rr, sat16
 from stepcell.exporters.integer_scope import Scope
-from stepcell.ir.qmodel import IntArray, JointRequant, QDense, QGru, QLstm, QRecurrent, QRnn
+from stepcell.ir.qmodel import IntArray, JointRequant, QDense, QGru, QLstm, QRecurrent, QRnn, Requant
 
 
 def lstm(scope: Scope, op: QLstm) -> None:
@@ -90,9 +90,16 @@ def dense(scope: Scope, op: QDense) -> None:
     """y = sat16(rr(rr(W x + b, pre)*M, post)), at least 0 with a relu."""
     w = scope.step
     acc = _plus(scope, scope.matvec(op.matrix, scope.flat(op.x)), op.bias)
-    scaled = _scaled(scope, acc, op.requant.pre_shift, op.requant.multipliers)
-    y = sat16(w, rr(w, scaled, op.requant.post_shift))
+    y = requantized(scope, op.requant, acc)
     scope.define(op.y, w.node("Max", y, w.int32(0)) if op.relu else y)
+
+
+def requantized(scope: Scope, requant: Requant, acc: str) -> str:
+    """The accumulators of one matrix to int16."""
+    w = scope.step
+    shifted = rr(w, acc, requant.pre_shift)
+    shifted = sat16(w, shifted) if requant.saturates else shifted
+    return sat16(w, rr(w, w.node("Mul", shifted, w.int32(requant.multipliers)), requant.post_shift))
 
 
 def _before(scope: Scope, op: QRecurrent) -> str:

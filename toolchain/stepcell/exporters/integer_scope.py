@@ -20,10 +20,11 @@ class Scope:
     step: Writer
     batch: str
     """The number of sequences: an int64 vector of one element in `outer`."""
+    tables: dict[str, str] = field(default_factory=dict)
+    """sigmoid and tanh of every int16, made once for all scopes of a file."""
     names: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     _views: dict[str, str] = field(default_factory=dict)
-    _tables: dict[str, str] = field(default_factory=dict)
 
     def define(self, value: QValue, tensor: str) -> None:
         """The body's `tensor` holds `value` from now on."""
@@ -70,8 +71,8 @@ class Scope:
         return self.step.node("Gather", self._table("tanh"), p)
 
     def _table(self, function: str) -> str:
-        if "sigmoid" not in self._tables:
-            self._tables["sigmoid"] = sigmoid_of_every_int16(self.outer)
-        if function not in self._tables:
-            self._tables[function] = tanh_of_every_int16(self.outer, self._tables["sigmoid"])
-        return self._tables[function]
+        if "sigmoid" not in self.tables:
+            self.tables["sigmoid"] = sigmoid_of_every_int16(self.outer)
+        if function not in self.tables:
+            self.tables[function] = tanh_of_every_int16(self.outer, self.tables["sigmoid"])
+        return self.tables[function]

@@ -27,15 +27,19 @@ from stepcell.ir.model import (
     State,
     StateTensor,
 )
+from stepcell.ir.qtflite import QFixed
+from stepcell.ir.source_integers import DenseIntegers, LstmIntegers
+from stepcell.ir.window import Window
 
 _Kind = TypeVar("_Kind", Model, q.QModel)
 _OPS = get_args(q.QOp)
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *_OPS, q.QModel, q.QState, q.QValue, q.QMatrix, q.Requant, q.JointRequant, Block, Mask,
+        *_OPS, q.QModel, q.QFunction, q.QStage, q.QOutput, q.QState, q.QValue, q.QMatrix, QFixed,
+        Window, q.Requant, q.JointRequant, Block, Mask,
         *get_args(ops.Op), ops.Gate, ops.Quant, ops.Value, Model, Function, Stage, Finish, State,
-        Source, SourceTensor, StateTensor,
+        Source, SourceTensor, StateTensor, LstmIntegers, DenseIntegers,
     )
 }  # fmt: skip
 

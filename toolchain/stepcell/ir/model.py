@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepcell.ir.ops import Dtype, Op, Recurrent, Value
+from stepcell.ir.source_integers import SourceIntegers
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -88,6 +89,16 @@ class Function:
     finish: Finish | None
     outputs: tuple[str, ...]
 
+    @property
+    def frames_per_step(self) -> int:
+        """Frames of the source that one step takes in; they are then the leading axis of every input."""
+        return self.stages[0].frames_per_step
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it can be called a step at a time."""
+        return len(self.stages) == 1 and self.stages[0].direction == "forward"
+
 
 @dataclass(frozen=True)
 class SourceTensor:
@@ -105,13 +116,30 @@ class SourceTensor:
 class StateTensor:
     """A state of the Model that the source takes and returns as (part of) a tensor.
 
-    `index` slices the source tensor [..., batch, ...] to this state; None in it is the batch axis.
+    `index` picks the state out of the source tensor, one entry an axis from the first on: None for the
+    batch axis, an index, or (start, stop, step). What is left, its batch axis apart, is the state in order.
     """
 
     state: str
     tensor_in: str
     tensor_out: str | None
-    index: tuple[int | None, ...]
+    index: tuple[int | tuple[int, int, int] | None, ...]
+
+    @property
+    def key(self) -> tuple[int | slice, ...]:
+        """The index as numpy takes it."""
+        return tuple(_part(entry) for entry in self.index)
+
+    @property
+    def batch_axis(self) -> int | None:
+        """The batch axis among those that are left after the index; None without one."""
+        if None not in self.index:
+            return None
+        return sum(not isinstance(entry, int) for entry in self.index[: self.index.index(None)])
+
+
+def _part(entry: int | tuple[int, int, int] | None) -> int | slice:
+    return slice(None) if entry is None else entry if isinstance(entry, int) else slice(*entry)
 
 
 @dataclass(frozen=True)
@@ -120,12 +148,22 @@ class Source:
 
     file: str
     sha256: str
-    kind: Literal["onnx", "torch"]
+    kind: Literal["onnx", "torch", "tflite", "keras"]
     inputs: tuple[SourceTensor, ...] = ()
     outputs: tuple[SourceTensor, ...] = ()
     states: tuple[StateTensor, ...] = ()
     bound: tuple[tuple[str, float], ...] = ()
     """(input, number): inputs that the user fixed on import."""
+    shortest: int = 1
+    """Frames that a sequence needs at least, so that the source computes anything."""
+    frames_per_step: int = 1
+    """Frames of its inputs to each of an output of every step."""
+    lengths: str | None = None
+    """The input that takes the lengths of ragged sequences; without one, sequences run by equal lengths."""
+    judge: str = ""
+    """What the import was checked against where that is not what everyone has: for the user to read."""
+    parts: "tuple[tuple[str, Source], ...]" = ()
+    """(function, its own source) where a model has several; the fields above but `judge` are then empty."""
 
 
 def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,8 +180,11 @@ class Model:
     weights: Mapping[str, FloatArray]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     source: Source | None = None
+    quantized: Mapping[str, SourceIntegers] = field(default_factory=dict)
+    """Integers of an already quantized source, by what they define; empty for any other, and once changed."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "quantized", _frozen(self.quantized))
         object.__setattr__(self, "weights", _frozen(self.weights))
         object.__setattr__(self, "masks", _frozen(self.masks))
 
@@ -153,6 +194,10 @@ class Model:
         if len(self.functions) != 1:
             raise ValueError(f"{self.name} has {len(self.functions)} functions")
         return self.functions[0]
+
+    def function(self, name: str | None) -> Function:
+        """The function called `name`; the only one for None."""
+        return self.main if name is None else next(f for f in self.functions if f.name == name)
 
     def state(self, name: str) -> State:
         """The state called `name`; KeyError if there is none."""
@@ -165,7 +210,8 @@ class Model:
         self, weights: Mapping[str, FloatArray], masks: Mapping[str, Mask] | None = None
     ) -> "Model":
         """This model with some weights (and masks) replaced."""
-        return replace(self, weights={**self.weights, **weights}, masks={**self.masks, **(masks or {})})
+        changed = {**self.weights, **weights}
+        return replace(self, weights=changed, masks={**self.masks, **(masks or {})}, quantized={})
 
 
 def all_ops(model: Model) -> tuple[Op, ...]:

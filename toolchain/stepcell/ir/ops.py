@@ -9,8 +9,41 @@ from dataclasses import dataclass
 from typing import Literal
 
 Dtype = Literal["float", "token"]
-Operator = Literal["add", "sub", "mul", "max"]
-FunctionName = Literal["identity", "relu", "sigmoid", "tanh", "softmax"]
+Operator = Literal["add", "sub", "mul", "div", "max", "min"]
+ReduceKind = Literal["sum", "mean", "max", "min"]
+FunctionName = Literal[
+    "identity",
+    "relu",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "softplus",
+    "softsign",
+    "hard_sigmoid",
+    "hard_swish",
+    "thresholded_relu",
+    "scaled_tanh",
+    "affine",
+    "silu",
+    "gelu",
+    "gelu_tanh",
+    "erf",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "neg",
+    "square",
+    "power",
+    "reciprocal",
+    "clip",
+]
+"""Named as ONNX's operators; `alpha` and `beta` are theirs (clip: least, greatest; power: the exponent)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +105,8 @@ class Lstm:
     projection: str | None = None
     clip: float | None = None
     input_forget: bool = False
+    cell_clip: float | None = None
+    """c' lies within this, as in TensorFlow Lite; ONNX's LSTM has no such thing."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +156,13 @@ class Dense:
 
 @dataclass(frozen=True)
 class Activate:
-    """y = f(x), element by element; softmax runs over the last axis."""
+    """y = f(x), element by element; softmax and log_softmax run over the last axis."""
 
     x: str
     y: Value
     function: FunctionName
+    alpha: float | None = None
+    beta: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +185,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Take:
-    """y.flat[i] = x.flat[indices[i]]: every reshape, transpose, slice, gather and flatten is this."""
+    """y.flat[i] = x.flat[indices[i]]: every reshape, transpose, slice, gather and flatten is this.
+
+    An index of -1 gives zero: padding is this, too.
+    """
 
     x: str
     y: Value
@@ -189,18 +229,106 @@ class Mean:
     y: Value
 
 
+@dataclass(frozen=True)
+class Reduce:
+    """y = the sum, mean, maximum or minimum over the last axis of x [..., n]; y [...]."""
+
+    x: str
+    y: Value
+    kind: ReduceKind
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last axis: LayerNormalization."""
+
+    x: str
+    y: Value
+    gain: str
+    bias: str
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class ArgMax:
+    """y = the index of the largest of x [..., n] over n, the lowest of equal ones; y [...] token."""
+
+    x: str
+    y: Value
+
+
+@dataclass(frozen=True)
+class Conv:
+    """y[p, o] = b[o] + sum of W[o, k, c] x[p*stride + k*dilation - pad, c] over inner axes, zeros outside.
+
+    x [*spatial, C], channels last, one or two spatial axes; W [O, *kernel, C/groups]; y [*positions, O].
+    A convolution over time is this over a window of frames, the earlier ones kept in a state.
+    """
+
+    x: str
+    y: Value
+    weights: str
+    bias: str
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    """(before, after) of each spatial axis."""
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Append:
+    """y = memory [S, ...] with row `count` replaced by x; from count = S on, y = memory."""
+
+    memory: str
+    count: str
+    x: str
+    y: Value
+
+
+@dataclass(frozen=True)
+class Attend:
+    """y = sum of softmax(scale * keys . query) values over the first `count` of S rows of keys, values."""
+
+    query: str
+    keys: str
+    values: str
+    count: str
+    y: Value
+    scale: float
+
+
 Recurrent = Lstm | Gru | Rnn
-Op = Lstm | Gru | Rnn | Dense | Activate | Binary | Constant | Take | Concat | Embed | Count | Mean
+Op = (
+    Lstm
+    | Gru
+    | Rnn
+    | Dense
+    | Conv
+    | Activate
+    | Binary
+    | Reduce
+    | Normalize
+    | ArgMax
+    | Constant
+    | Take
+    | Concat
+    | Embed
+    | Count
+    | Mean
+    | Append
+    | Attend
+)
 
 
-def reads(op: Op) -> tuple[str, ...]:
+def reads(op: Op) -> tuple[str, ...]:  # noqa: C901  # one short case an operation
     """Names of the values and states that an operation reads."""
     match op:
         case Lstm():
             return (op.x, op.h, op.c)
         case Gru() | Rnn():
             return (op.x, op.h)
-        case Dense() | Activate() | Take() | Count():
+        case Dense() | Conv() | Activate() | Reduce() | Normalize() | ArgMax() | Take() | Count():
             return (op.x,)
         case Binary():
             return (op.a, op.b)
@@ -210,6 +338,10 @@ def reads(op: Op) -> tuple[str, ...]:
             return (op.token,)
         case Mean():
             return (op.total, op.count)
+        case Append():
+            return (op.memory, op.count, op.x)
+        case Attend():
+            return (op.query, op.keys, op.values, op.count)
         case Constant():
             return ()
 
@@ -225,12 +357,26 @@ def writes(op: Op) -> tuple[Value, ...]:
             return (op.y,)
 
 
+def is_plain(op: Recurrent) -> bool:
+    """Whether a recurrent layer has its usual functions, and no peepholes, projection or limits."""
+    if op.clip is not None:
+        return False
+    match op:
+        case Lstm():
+            special = op.peepholes or op.projection or op.input_forget or op.cell_clip is not None
+            return op.gates == (SIGMOID, TANH, TANH) and not special
+        case Gru():
+            return op.gates == (SIGMOID, TANH)
+        case Rnn():
+            return op.gate in (TANH, RELU)
+
+
 def matrices(op: Op) -> tuple[str, ...]:
     """Names of the weight matrices that pruning and quantization work on."""
     match op:
         case Lstm() | Gru() | Rnn():
             return (op.input_weights, op.recurrent_weights)
-        case Dense():
+        case Dense() | Conv():
             return (op.weights,)
         case _:
             return ()
@@ -244,8 +390,10 @@ def parameters(op: Op) -> tuple[str, ...]:
             return (*matrices(op), op.input_bias, op.recurrent_bias, *(p for p in optional if p))
         case Gru() | Rnn():
             return (*matrices(op), op.input_bias, op.recurrent_bias)
-        case Dense():
+        case Dense() | Conv():
             return (op.weights, op.bias)
+        case Normalize():
+            return (op.gain, op.bias)
         case Constant():
             return (op.weights,)
         case Embed():

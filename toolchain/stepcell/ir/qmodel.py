@@ -12,27 +12,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.ir.model import Mask
+from stepcell.ir.model import Direction, Mask
+from stepcell.ir.qfunctions import (
+    QDiv,
+    QEmbed,
+    QFunctional,
+    QHypot,
+    QMin,
+)
+from stepcell.ir.qtflite import QTflite, QTfliteDense, QTfliteLstm
+from stepcell.ir.qvalue import Bits as Bits  # noqa: PLC0414 - all of a QModel is found here
+from stepcell.ir.qvalue import IntArray as IntArray  # noqa: PLC0414 - all of a QModel is found here
+from stepcell.ir.qvalue import QValue as QValue  # noqa: PLC0414 - all of a QModel is found here
+from stepcell.ir.window import Window
 
 NUMERICS_VERSION = 1
-
-IntArray = NDArray[np.int64]
-Bits = Literal[8, 16, 32]
-
-
-@dataclass(frozen=True)
-class QValue:
-    """An integer value: per-step shape, storage bits, and the real size of one unit."""
-
-    name: str
-    shape: tuple[int, ...]
-    bits: Bits
-    scale: float
-
-    @property
-    def size(self) -> int:
-        """Number of elements in one step."""
-        return int(np.prod(self.shape, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +49,13 @@ class QMatrix:
 
 @dataclass(frozen=True, eq=False)
 class Requant:
-    """p = sat16(rr(rr(acc, pre_shift) * multipliers, post_shift)), multipliers [rows] in 0..2^14."""
+    """p = sat16(rr(s * multipliers, post_shift)), s = rr(acc, pre_shift), multipliers [rows] in 0..2^14."""
 
     multipliers: IntArray
     pre_shift: int
     post_shift: int
+    saturates: bool = False
+    """s = sat16(rr(acc, pre_shift)): some accumulator could leave int16 there, where p is at its limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +133,23 @@ class QDense:
     relu: bool
 
 
+@dataclass(frozen=True, eq=False)
+class QConv:
+    """y[p] = sat16(requant(W x[window at p] + b)) at every position p, at least 0 where a relu follows.
+
+    Rows of W are [taps * channels]. Depthwise: row c is [taps], and reads channel c alone.
+    """
+
+    x: str
+    y: QValue
+    matrix: QMatrix
+    bias: IntArray
+    requant: Requant
+    relu: bool
+    window: Window
+    depthwise: bool
+
+
 @dataclass(frozen=True)
 class QActivate:
     """relu keeps the scale; sigmoid and tanh map Q4.11 to Q0.15 through the table."""
@@ -198,7 +211,7 @@ class QConstant:
 
 @dataclass(frozen=True)
 class QTake:
-    """y.flat[i] = x.flat[indices[i]]."""
+    """y.flat[i] = x.flat[indices[i]], zero where the index is -1."""
 
     x: str
     y: QValue
@@ -263,6 +276,7 @@ QOp = (
     | QGru
     | QRnn
     | QDense
+    | QConv
     | QActivate
     | QAdd
     | QMul
@@ -275,6 +289,8 @@ QOp = (
     | QCount
     | QMean
     | QHold
+    | QFunctional
+    | QTflite
 )
 
 
@@ -287,33 +303,94 @@ class QState:
 
 
 @dataclass(frozen=True, eq=False)
-class QModel:
-    """One forward stage and its finish, in integers."""
+class QStage:
+    """Operations over one sequence, forwards or backwards; `inputs` are the function's or an earlier stage's.
+
+    `outputs` are the values that leave it at every step: outputs of the function, and what later stages read.
+    """
 
     name: str
-    input: QValue
-    states: tuple[QState, ...]
+    inputs: tuple[QValue, ...]
     ops: tuple[QOp, ...]
     updates: tuple[tuple[str, str], ...]
+    """(state, value): what each state becomes after the step."""
+    outputs: tuple[QValue, ...]
+    direction: Direction = "forward"
+
+
+@dataclass(frozen=True)
+class QOutput:
+    """What a function gives: at every step, or (`finished`) once a sequence, from `finish`."""
+
+    value: QValue
+    finished: bool
+    left_to_caller: str | None = None
+    """What the float model does after it and the chip does not: `softmax`, or nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class QFunction:
+    """What the user calls. One forward stage is a step; several run over a whole sequence."""
+
+    name: str
+    inputs: tuple[QValue, ...]
+    stages: tuple[QStage, ...]
     finish: tuple[QOp, ...]
-    output: QValue
-    output_is_finished: bool
-    """The output comes from `finish` (read when asked), not from every step."""
-    left_to_caller: str | None
-    """What the float model does after `output` and the chip does not: `softmax`, or nothing."""
+    outputs: tuple[QOutput, ...]
+    frames_per_step: int = 1
+    """Frames of the source that one step takes in; they are then the leading axis of every input."""
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it can be called a step at a time."""
+        return len(self.stages) == 1 and self.stages[0].direction == "forward"
+
+    @property
+    def all_ops(self) -> tuple[QOp, ...]:
+        """The operations of every stage and of `finish`."""
+        return (*(op for stage in self.stages for op in stage.ops), *self.finish)
+
+
+@dataclass(frozen=True, eq=False)
+class QModel:
+    """The integer network: functions sharing states; several run one after the other, states carried on."""
+
+    name: str
+    functions: tuple[QFunction, ...]
+    states: tuple[QState, ...]
     choices: Mapping[str, str]
     """Why things are as they are, in words, for the manifest."""
 
+    @property
+    def main(self) -> QFunction:
+        """The only function of a model that has one."""
+        if len(self.functions) != 1:
+            raise ValueError(f"{self.name} has {len(self.functions)} functions")
+        return self.functions[0]
 
-def q_reads(op: QOp) -> tuple[str, ...]:
+    def function(self, name: str | None) -> QFunction:
+        """The function called `name`; the only one for None."""
+        return self.main if name is None else next(f for f in self.functions if f.name == name)
+
+    @property
+    def all_ops(self) -> tuple[QOp, ...]:
+        """The operations of every function."""
+        return tuple(op for function in self.functions for op in function.all_ops)
+
+
+def q_reads(op: QOp) -> tuple[str, ...]:  # noqa: C901  # one short case an operation
     """Names of the values and states that an operation reads."""
     match op:
         case QLstm():
             return (op.x, op.h, op.c, *_held(op))
+        case QTfliteLstm():
+            return (op.x, op.h, op.c)
         case QGru() | QRnn():
             return (op.x, op.h, *_held(op))
-        case QAdd() | QMul() | QMax():
+        case QAdd() | QMul() | QMax() | QMin() | QDiv() | QHypot():
             return (op.a, op.b)
+        case QEmbed():
+            return (op.token,)
         case QConcat():
             return op.xs
         case QTotal():
@@ -335,7 +412,7 @@ def _held(op: QRecurrent) -> tuple[str, ...]:
 def q_writes(op: QOp) -> tuple[QValue, ...]:
     """The values that an operation defines."""
     match op:
-        case QLstm():
+        case QLstm() | QTfliteLstm():
             return (op.h_next, op.c_next)
         case QGru() | QRnn():
             return (op.h_next,)
@@ -346,9 +423,9 @@ def q_writes(op: QOp) -> tuple[QValue, ...]:
 def q_matrices(op: QOp) -> tuple[QMatrix, ...]:
     """The matrices of an operation."""
     match op:
-        case QLstm() | QGru() | QRnn():
+        case QLstm() | QGru() | QRnn() | QTfliteLstm():
             return (op.input, op.recurrent)
-        case QDense():
+        case QDense() | QConv() | QTfliteDense():
             return (op.matrix,)
         case _:
             return ()

@@ -2,25 +2,51 @@
 
 import dataclasses
 
-from stepcell.ir.qmodel import QMatrix, QModel, QOp, QValue, q_reads, q_writes
+from stepcell.ir.qmodel import QFunction, QMatrix, QModel, QOp, QStage, QValue, q_reads, q_writes
+from stepcell.ir.window import Window
 
 
 def qmodel_to_text(model: QModel) -> str:
     """The whole integer model; real = stored * scale."""
-    lines = [f"integer model {model.name}({_typed(model.input)}) -> {_typed(model.output)}"]
+    lines = [f"integer model {model.name}"]
     lines += [f"  state {_typed(state.value)}" for state in model.states]
-    lines += ["  step", *(f"    {line}" for op in model.ops for line in _op(op))]
-    lines += [f"    {state}' = {value}" for state, value in model.updates]
-    if model.finish:
-        lines += ["  finish", *(f"    {line}" for op in model.finish for line in _op(op))]
-    lines += [f"  left to the caller: {model.left_to_caller}"] if model.left_to_caller else []
+    lines += [line for function in model.functions for line in _function(function)]
     lines += [f"  {what}: {why}" for what, why in model.choices.items()]
     return "\n".join(lines) + "\n"
 
 
+def _function(function: QFunction) -> list[str]:
+    inputs = ", ".join(_typed(value) for value in function.inputs)
+    outputs = ", ".join(_typed(output.value) for output in function.outputs)
+    lines = [f"  function {function.name}({inputs}) -> {outputs}"]
+    if function.frames_per_step != 1:
+        lines.append(f"    {function.frames_per_step} frames a step")
+    for stage in function.stages:
+        lines += _stage(stage)
+    if function.finish:
+        lines += ["    finish", *(f"      {line}" for op in function.finish for line in _op(op))]
+    for output in function.outputs:
+        if output.left_to_caller is not None:
+            lines.append(f"    left to the caller: {output.left_to_caller} of {output.value.name}")
+    return lines
+
+
+def _stage(stage: QStage) -> list[str]:
+    inputs = ", ".join(value.name for value in stage.inputs)
+    lines = [f"    stage {stage.name}({inputs}) {stage.direction}"]
+    lines += [f"      {line}" for op in stage.ops for line in _op(op)]
+    lines += [f"      {state}' = {value}" for state, value in stage.updates]
+    if stage.outputs:
+        lines.append(f"      yield {', '.join(value.name for value in stage.outputs)}")
+    return lines
+
+
 def _typed(value: QValue) -> str:
     shape = "x".join(str(axis) for axis in value.shape) or "scalar"
-    return f"{value.name}: int{value.bits}[{shape}] * {value.scale:.6g}"
+    if value.dtype == "token":
+        return f"{value.name}: token int{value.bits}[{shape}]"
+    zero = f" less {value.zero_point}" if value.zero_point else ""
+    return f"{value.name}: int{value.bits}[{shape}]{zero} * {value.scale:.6g}"
 
 
 def _op(op: QOp) -> list[str]:
@@ -33,6 +59,9 @@ def _op(op: QOp) -> list[str]:
     for name, value in fields.items():
         if isinstance(value, QMatrix):
             lines.append(f"  {name}: {_matrix(value)}")
+        elif isinstance(value, Window):
+            parts = (f"{f.name} {getattr(value, f.name)}" for f in dataclasses.fields(value))
+            lines.append(f"  {name}: {', '.join(parts)}")
         elif dataclasses.is_dataclass(value) and not isinstance(value, QValue):
             shifts = [
                 f"{f.name}={getattr(value, f.name)}" for f in dataclasses.fields(value) if f.type is int

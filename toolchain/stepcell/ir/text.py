@@ -1,7 +1,9 @@
 """`to_text`: a Model as a page that a person can read and a diff can compare."""
 
+from math import prod
+
 from stepcell.ir.model import Function, Model, Stage
-from stepcell.ir.ops import Op, Value, matrices, parameters, reads, writes
+from stepcell.ir.ops import Conv, Dense, Gate, Lstm, Op, Value, matrices, parameters, reads, writes
 
 
 def to_text(model: Model) -> str:
@@ -9,6 +11,10 @@ def to_text(model: Model) -> str:
     lines = [f"model {model.name}"]
     if model.source is not None:
         lines.append(f"  source {model.source.file} ({model.source.kind}, sha256 {model.source.sha256[:12]})")
+        if model.source.judge:
+            lines.append(f"  checked against {model.source.judge}")
+    if model.quantized:
+        lines.append("  integers are the source's own")
     lines += [f"  state {_typed(state.value)}" for state in model.states]
     for function in model.functions:
         lines += _function(function)
@@ -46,12 +52,22 @@ def op_text(op: Op) -> str:
 
 
 def _settings(op: Op) -> list[str]:
-    shown = ("linear_before_reset", "clip", "input_forget", "operator", "function")
+    shown = (
+        *("linear_before_reset", "clip", "input_forget", "operator", "function", "alpha", "beta"),
+        *("kind", "epsilon", "scale"),
+    )
     settings = [f"{name}={getattr(op, name)}" for name in shown if getattr(op, name, None) is not None]
     gates = getattr(op, "gates", None) or ((op.gate,) if hasattr(op, "gate") else ())
-    settings += [gate.function for gate in gates]
+    settings += [_gate(gate) for gate in gates]
+    if isinstance(op, Conv):
+        settings += [f"{name}={getattr(op, name)}" for name in ("strides", "dilations", "pads", "groups")]
     indices = getattr(op, "indices", None)
     return settings if indices is None else [*settings, f"{len(indices)} indices"]
+
+
+def _gate(gate: Gate) -> str:
+    numbers = [f"{number:g}" for number in (gate.alpha, gate.beta) if number is not None]
+    return f"{gate.function}({', '.join(numbers)})" if numbers else gate.function
 
 
 def _typed(value: Value) -> str:
@@ -70,7 +86,16 @@ def _weight(model: Model, name: str) -> str:
 def macs_per_step(model: Model) -> int:
     """Multiply-accumulates of one step with every matrix dense, `finish` not counted."""
     ops = [op for function in model.functions for stage in function.stages for op in stage.ops]
-    return sum(model.weights[name].size for op in ops for name in matrices(op))
+    projections = [op.projection for op in ops if isinstance(op, Lstm) and op.projection]
+    once = sum(model.weights[name].size for name in projections)
+    return once + sum(model.weights[name].size * _times(op) for op in ops for name in matrices(op))
+
+
+def _times(op: Op) -> int:
+    """How often a step uses the matrix: once for each position of a window, or vector."""
+    if not isinstance(op, Conv | Dense):
+        return 1
+    return prod(op.y.shape[:-1])
 
 
 def parameter_count(model: Model) -> int:

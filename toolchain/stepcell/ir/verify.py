@@ -5,19 +5,22 @@ import numpy as np
 from stepcell.errors import StepcellError
 from stepcell.ir.model import Function, Model, Stage, all_ops
 from stepcell.ir.ops import (
-    RELU,
-    SIGMOID,
-    TANH,
     Activate,
+    Append,
+    ArgMax,
+    Attend,
     Binary,
     Concat,
+    Conv,
     Dense,
     Embed,
     Gru,
     Lstm,
     Mean,
+    Normalize,
     Op,
     Recurrent,
+    Reduce,
     Rnn,
     Take,
     Value,
@@ -66,6 +69,30 @@ def _verify_function(model: Model, function: Function) -> None:
             _require(name in finished, f"finish yields {name}, which nothing defines")
     for name in function.outputs:
         _require(name in streamed or name in finished, f"output {name} is not defined")
+    _verify_names(function)
+    _verify_frames(function)
+
+
+def _verify_names(function: Function) -> None:
+    """A name means one thing in a function, so that calibration and formats can go by name."""
+    finish = function.finish.ops if function.finish is not None else ()
+    owner: dict[str, Op] = {}
+    for op in (*(op for stage in function.stages for op in stage.ops), *finish):
+        for value in writes(op):
+            _require(owner.setdefault(value.name, op) == op, f"{value.name} means two things")
+    updated = [state for stage in function.stages for state, _ in stage.updates]
+    _require(len(updated) == len(set(updated)), f"{function.name} updates a state in two stages")
+    _require(len(set(function.outputs)) == len(function.outputs), f"{function.name} gives an output twice")
+
+
+def _verify_frames(function: Function) -> None:
+    """Whatever reads an input of the function takes equally many frames of it."""
+    inputs, frames = {value.name for value in function.inputs}, function.frames_per_step
+    for stage in function.stages:
+        same = stage.frames_per_step == frames or inputs.isdisjoint(v.name for v in stage.inputs)
+        _require(same, f"stage {stage.name} takes {stage.frames_per_step} frames a step, not {frames}")
+    for value in function.inputs if frames != 1 else ():
+        _require(value.shape[:1] == (frames,), f"{value} does not begin with {frames} frames")
 
 
 def _verify_stage(model: Model, stage: Stage, streamed: dict[str, Value]) -> None:
@@ -78,7 +105,9 @@ def _verify_stage(model: Model, stage: Stage, streamed: dict[str, Value]) -> Non
     for state, update in stage.updates:
         shape = model.state(state).initial.shape
         _require(values[update].shape == shape, f"state {state} {shape} becomes {values[update]}")
+    states = {state.name for state in model.states}
     for name in stage.outputs:
+        _require(name not in states, f"{stage.name} yields the state {name}, not the value that it becomes")
         streamed[name] = values[name]
 
 
@@ -93,7 +122,9 @@ def _define(model: Model, op: Op, values: dict[str, Value]) -> None:
         values[value.name] = value
 
 
-def _verify_shapes(model: Model, op: Op, values: dict[str, Value]) -> None:
+def _verify_shapes(  # noqa: C901, PLR0912  # one short case an operation
+    model: Model, op: Op, values: dict[str, Value]
+) -> None:
     weights = model.weights
     match op:
         case Lstm() | Gru() | Rnn():
@@ -113,12 +144,47 @@ def _verify_shapes(model: Model, op: Op, values: dict[str, Value]) -> None:
             _require(sum(values[x].size for x in op.xs) == op.y.size, f"{op.y} is not its parts")
         case Embed():
             _require(values[op.token].dtype == "token", f"{op.token} is not a token")
+        case Reduce():
+            _require(values[op.x].shape[:-1] == op.y.shape, f"{op.y} is not {op.x} without its last axis")
+        case ArgMax():
+            _require(values[op.x].shape[:-1] == op.y.shape, f"{op.y} is not {op.x} without its last axis")
+            _require(op.y.dtype == "token", f"{op.y} is not a token")
+        case Normalize():
+            _require(values[op.x].shape == op.y.shape, f"{op.y} has another shape than {op.x}")
+            _require(weights[op.gain].shape == op.y.shape[-1:], f"{op.gain} does not fit {op.y}")
+            _require(weights[op.bias].shape == op.y.shape[-1:], f"{op.bias} does not fit {op.y}")
+        case Conv():
+            _require(op.y.shape == conv_shape(op, values[op.x], weights[op.weights].shape), f"{op.y} is odd")
+            _require(weights[op.bias].shape == op.y.shape[-1:], f"{op.bias} does not fit {op.y}")
+        case Append():
+            memory, x = values[op.memory], values[op.x]
+            _require(memory.shape == op.y.shape, f"{op.y} has another shape than {op.memory}")
+            _require(memory.shape[1:] == x.shape, f"{op.x} is no row of {op.memory}")
+        case Attend():
+            _require(
+                values[op.keys].shape[1:] == values[op.query].shape, f"{op.query} is no row of {op.keys}"
+            )
+            _require(values[op.values].shape[1:] == op.y.shape, f"{op.y} is no row of {op.values}")
         case Activate():
             _require(values[op.x].shape == op.y.shape, f"{op.y} has another shape than {op.x}")
         case Mean():
             _require(values[op.total].shape == op.y.shape, f"{op.y} has another shape than {op.total}")
         case _:
             pass
+
+
+def conv_shape(op: Conv, x: Value, weights: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a convolution's result: [*positions, outputs]."""
+    outputs, *kernel, channels = weights
+    _require(
+        channels * op.groups == x.shape[-1] and outputs % op.groups == 0, f"{op.weights} does not fit {op.x}"
+    )
+    spans = zip(x.shape[:-1], kernel, op.strides, op.dilations, op.pads, strict=True)
+    positions = (
+        (size + sum(pad) - (taps - 1) * dilation - 1) // stride + 1
+        for size, taps, stride, dilation, pad in spans
+    )
+    return (*positions, outputs)
 
 
 def _verify_recurrent(model: Model, op: Recurrent, x: Value) -> None:
@@ -131,6 +197,10 @@ def _verify_recurrent(model: Model, op: Recurrent, x: Value) -> None:
         op.input_bias: (rows,),
         op.recurrent_bias: (rows,),
     }
+    if isinstance(op, Lstm) and op.peepholes:
+        expected[op.peepholes] = (3 * hidden,)
+    if isinstance(op, Lstm) and op.projection:
+        expected[op.projection] = (cols, hidden)
     for name, shape in expected.items():
         _require(model.weights[name].shape == shape, f"{name} {model.weights[name].shape} should be {shape}")
 
@@ -142,26 +212,12 @@ def _require(condition: bool, complaint: str) -> None:
 
 def verify_lowerable(model: Model) -> Model:
     """Return the model if this version can turn it into C; else refuse, naming what it cannot."""
-    if len(model.functions) != 1:
-        names = ", ".join(function.name for function in model.functions)
-        _refuse(model, f"it has the functions {names}", "export one function for now.")
-    (function,) = model.functions
-    if len(function.stages) != 1:
-        names = ", ".join(stage.name for stage in function.stages)
-        _refuse(
-            model, f"it runs over the sequence {len(function.stages)} times ({names})", "use one direction."
-        )
-    (stage,) = function.stages
-    if stage.direction != "forward":
-        _refuse(model, f"stage {stage.name} runs backwards", "train a forward model to stream it.")
-    if stage.frames_per_step != 1:
-        _refuse(
-            model, f"stage {stage.name} takes {stage.frames_per_step} frames a step", "remove the stride."
-        )
-    if len(function.inputs) != 1 or len(function.outputs) != 1:
-        _refuse(model, "it has several inputs or outputs", "keep one of each for now.")
-    if any(value.dtype == "token" for value in function.inputs):
-        _refuse(model, "its input is integer tokens", "feed the embedding's output instead.")
+    for function in model.functions:
+        if not function.inputs:
+            _refuse(model, f"the function '{function.name}' has no input", "give it one of every step.")
+        passed = next((v.name for v in function.inputs if v.name in function.outputs), None)
+        if passed is not None:
+            _refuse(model, f"the input '{passed}' is an output as it is", "leave that output out.")
     for op in all_ops(model):
         _verify_op_lowerable(model, op)
     return model
@@ -170,29 +226,13 @@ def verify_lowerable(model: Model) -> Model:
 def _verify_op_lowerable(model: Model, op: Op) -> None:
     name = writes(op)[0].name
     match op:
-        case Lstm() if op.gates != (SIGMOID, TANH, TANH):
-            _refuse(
-                model, f"LSTM '{name}' has the activations {_names(op.gates)}", "use Sigmoid, Tanh, Tanh."
-            )
-        case Lstm() if op.peepholes or op.projection or op.input_forget:
-            _refuse(model, f"LSTM '{name}' has peepholes, a projection or input_forget", "use a plain LSTM.")
-        case Gru() if op.gates != (SIGMOID, TANH):
-            _refuse(model, f"GRU '{name}' has the activations {_names(op.gates)}", "use Sigmoid and Tanh.")
-        case Rnn() if op.gate not in (TANH, RELU):
-            _refuse(model, f"RNN '{name}' has the activation {op.gate.function}", "use Tanh or Relu.")
-        case Embed():
-            _refuse(model, f"'{name}' is an embedding", "feed its output instead.")
+        case Conv() if len(op.strides) > 2 or op.groups not in (1, op.y.shape[-1]):
+            _refuse(model, f"'{name}' slides over {len(op.strides)} axes in {op.groups} groups", "split it.")
         case _:
             pass
-    if isinstance(op, Recurrent) and op.clip is not None:
-        _refuse(model, f"'{name}' clips its gates at {op.clip}", "export without clip.")
     for matrix in matrices(op):
-        if model.weights[matrix].ndim != 2:
+        if model.weights[matrix].ndim != 2 and not isinstance(op, Conv):
             _refuse(model, f"'{matrix}' has {model.weights[matrix].ndim} axes", "use a matrix.")
-
-
-def _names(gates: tuple[object, ...]) -> str:
-    return ", ".join(getattr(gate, "function", "?") for gate in gates)
 
 
 def _refuse(model: Model, what: str, hint: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.errors import StepcellError
-from stepcell.ir.qmodel import IntArray, QGru, QHold, QLstm, QMatrix, QModel, QRecurrent, QRnn
+from stepcell.ir.qmodel import IntArray, QGru, QHold, QLstm, QMatrix, QRecurrent, QRnn
 from stepcell.ir.row_order import Order
 from stepcell.lower.formats import Format
 from stepcell.lower.kernels import Kernel, Packed, hilo, rows8
@@ -70,14 +70,16 @@ def _kernel(scope: Scope, op: QHold) -> Kernel:
     """Pairs of columns where the core is made for them, and the sums of no row leave 24 bits."""
     if "hilo" not in scope.shared.core.kernels:
         return COLUMNS
-    matrix, bias = _read_by(scope.shared.qmodel, op)
+    matrix, bias = _read_by(scope, op)
     most = np.abs(matrix.weights).sum(axis=1) * matrix.input_bound + np.abs(bias) + (1 << 15)
     return PAIRS if (most < HIGH_LIMIT).all() else COLUMNS
 
 
-def _read_by(qmodel: QModel, op: QHold) -> tuple[QMatrix, IntArray]:
+def _read_by(scope: Scope, op: QHold) -> tuple[QMatrix, IntArray]:
     """(the matrix that reads a held value, its bias); 2^15 is the largest half that sums start with."""
-    layer = next(o for o in qmodel.ops if isinstance(o, QLstm | QGru | QRnn) and op.y.name in (o.x, o.held))
+    assert scope.stage is not None
+    recurrent = (o for o in scope.stage.ops if isinstance(o, QLstm | QGru | QRnn))
+    layer = next(o for o in recurrent if op.y.name in (o.x, o.held))
     is_input = layer.x == op.y.name
     if isinstance(layer, QGru):
         return (layer.input, layer.input_bias) if is_input else (layer.recurrent, layer.recurrent_bias)
@@ -89,11 +91,10 @@ def lower_matrices(
 ) -> tuple[Format, Format, str]:
     """(input matrix, recurrent matrix, where the state keeps their sums) of a layer of held values."""
     assert op.held is not None
-    qmodel = scope.shared.qmodel
-    held = [_held_state(qmodel, value) for value in (op.x, op.held)]
+    held = [_held_state(scope, value) for value in (op.x, op.held)]
     weights = [permute(matrix.weights, order) for matrix in (op.input, op.recurrent)]
     parts = [Part(*part) for part in zip(held, weights, starts, strict=True)]
-    sums = _free_name(qmodel, f"{name}_sums")
+    sums = scope.shared.field_name(f"{name}_sums")
     chunk = 4 * scope.pass_units if isinstance(op, QLstm) else None
     scope.shared.sums.append(Sums(sums, (parts[0], parts[1]), chunk))
     kernels = (COLUMNS if scope.places[v].ctype == COLUMNS.vector else PAIRS for v in (op.x, op.held))
@@ -103,15 +104,10 @@ def lower_matrices(
     return stored[0], stored[1], f"s->{sums}"
 
 
-def _held_state(qmodel: QModel, value: str) -> str:
+def _held_state(scope: Scope, value: str) -> str:
     """The state that keeps a QHold's value from step to step."""
-    return next(state for state, updated in qmodel.updates if updated == value)
-
-
-def _free_name(qmodel: QModel, name: str) -> str:
-    while any(state.value.name == name for state in qmodel.states):
-        name += "_"
-    return name
+    assert scope.stage is not None
+    return next(state for state, updated in scope.stage.updates if updated == value)
 
 
 def _store(kernel: Kernel, weights: IntArray) -> Format:

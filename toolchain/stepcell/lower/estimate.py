@@ -5,30 +5,34 @@ The table (`costs` in targets/cores/*.toml) gives for a function the instruction
 a `call` for each runtime call that they make, and the registers that they save.
 """
 
-from stepcell.lower.plan import Body, Call, Estimate, Work
+from stepcell.lower.plan import Body, Call, Estimate, FunctionPlan, Work
 from stepcell.target.model import Core, Costs
 
 GLUE = "glue"
 
 
-def estimate(core: Core, bodies: tuple[Body, ...]) -> Estimate | None:
-    """Instructions and stack of one step; None for a core without measured costs of its own.
+def estimate(core: Core, function: FunctionPlan) -> Estimate | None:
+    """Instructions and stack of one step; None where the core has no measured costs of all that it calls.
 
-    Of delta it is the most that a step can take: every column changes.
+    Of delta it is the most that a step can take: every column changes. The end of a run is no part of a step.
     """
-    if core.costs_of or GLUE not in core.costs:
-        return None
+    bodies = function.bodies if function.is_step else tuple(stage.body for stage in function.stages)
     work = [item for body in bodies for call in body.calls for item in call.work]
-    if any(_is_delta(function) and function not in core.costs for function, _, _ in work):
+    if core.costs_of or any(name not in core.costs for name in (GLUE, *(name for name, _, _ in work))):
         return None
     work += [(GLUE, "function", len(bodies)), *((GLUE, "call", 1) for body in bodies for _ in body.calls)]
-    stack = max(_stack(core.costs, body) for body in bodies)
+    stack = max(_stack(core.costs, body) for body in function.bodies) + _parameters(function)
     return Estimate(round(instructions(core.costs, tuple(work))), -(-stack // 8) * 8)
 
 
-def _is_delta(function: str) -> bool:
-    """Tables may be older than these functions, which make up most of a step."""
-    return function.startswith(("sc_hold", "sc_delta")) or function.endswith("_delta")
+def _parameters(function: FunctionPlan) -> int:
+    """Bytes of stack for what a function and those it calls are given beyond one input and one output.
+
+    A run holds a counter and an address of each array besides.
+    """
+    more = len(function.inputs) + len(function.outputs) - 2
+    rows = max((len(stage.rows) for stage in function.stages), default=0)
+    return 8 * max(0, more) + (0 if function.is_step else 16 + 8 * rows)
 
 
 def instructions(costs: Costs, work: Work) -> float:
@@ -45,4 +49,5 @@ def _stack(costs: Costs, body: Body) -> int:
 
 def _call_stack(costs: Costs, call: Call) -> int:
     kernels = max((costs.get(kernel, {}).get("stack", 0) for kernel in call.kernels), default=0)
-    return int(costs.get(call.function, {}).get("stack", 0) + kernels)
+    inside = costs.get("sc_dense", {}).get("stack", 0) if call.function == "sc_conv" else 0
+    return int(costs.get(call.function, {}).get("stack", 0) + inside + kernels)

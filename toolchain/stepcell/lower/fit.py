@@ -16,11 +16,10 @@ def check_fit(plan: Plan, board: Board) -> None:
     Code and the rest of the firmware come on top: what passes here may still not link.
     """
     tables = {table.name: table.bytes for table in plan.tables}
-    if board.near_flash_bytes:
+    if board.near_flash_bytes and tables:
         _check_near_flash(plan, board, tables)
     _check(plan, board, "flash", board.flash_bytes, tables)
-    bodies = [plan.step] if plan.read is None else [plan.step, plan.read]
-    arrays = {field.name: field.bytes for field in plan.state} | _largest_buffers(bodies)
+    arrays = {field.name: field.bytes for field in plan.state} | _largest_buffers(plan.bodies)
     _check(plan, board, "RAM", board.ram_bytes, arrays)
 
 
@@ -42,10 +41,11 @@ def _check(plan: Plan, board: Board, memory: str, available: int, sizes: Mapping
     needed = sum(sizes.values())
     if needed <= available:
         return
-    largest = sorted(sizes.items(), key=lambda item: -item[1])[:NAMED]
+    largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:NAMED]
     named = ", ".join(f"{name} ({size:,} bytes)" for name, size in largest)
+    shorter = "lower --max-steps, " if memory == "RAM" and plan.buffers else ""
     raise StepcellError(
         f"{plan.name} needs at least {needed:,} bytes of {memory}, {needed - available:,} more than the "
         f"{available:,} of {board.name}; the largest tensors are {named}.",
-        "lower --density, use fewer units, or choose a larger board.",
+        f"{shorter}lower --density, use fewer units, or choose a larger board.",
     )

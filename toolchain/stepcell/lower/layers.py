@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepcell.ir.qmodel import IntArray, QDense, QGru, QLstm, QMatrix, QRecurrent, QRnn
+from stepcell.ir.qmodel import IntArray, QConv, QDense, QGru, QLstm, QMatrix, QRecurrent, QRnn, Requant
 from stepcell.ir.row_order import (
     Order,
     grain_of,
@@ -16,6 +16,7 @@ from stepcell.ir.row_order import (
 )
 from stepcell.lower import delta
 from stepcell.lower.formats import Format, choose_format
+from stepcell.lower.kernels import Kernel
 from stepcell.lower.pack import permute
 from stepcell.lower.plan import Descriptor, MatrixRef, Table, Work
 from stepcell.lower.scope import Place, Scope
@@ -180,14 +181,45 @@ def _call(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """A dense layer's descriptor: its C name, how its matrix is stored, and what a call of sc_dense does."""
+
+    name: str
+    stored: str
+    kernel: Kernel
+    kernels: tuple[str, ...]
+    work: Work
+
+
 def lower_dense(scope: Scope, op: QDense) -> None:
     """Rows as they come."""
-    shared, name = scope.shared, scope.shared.layer_name("dense")
+    layer = describe_dense(scope, "dense", op)
+    x = scope.stored(op.x, layer.kernel)
+    scope.places[op.y.name] = y = scope.local(op.y)
+    relu = ", relu" if op.relu else ""
+    sizes = f"{op.matrix.weights.shape[1]} -> {op.y.size}"
+    scope.call(
+        layer.name,
+        "sc_dense",
+        f"&{scope.shared.symbol(layer.name)}",
+        x.expression,
+        y.expression,
+        comment=f"{layer.name}: y = W x + b{relu}, {sizes} ({layer.stored})",
+        macs=op.matrix.weights.size,
+        kernels=layer.kernels,
+        work=layer.work,
+    )
+
+
+def describe_dense(scope: Scope, kind: str, op: QDense | QConv) -> DenseLayer:
+    """The tables and the descriptor of a matrix with one requantization."""
+    shared, name = scope.shared, scope.shared.layer_name(kind)
+    rows = len(op.matrix.weights)
     grain = grain_of(shared.group_rows)
-    order = row_order(op.y.size, grain)
+    order = row_order(rows, grain)
     starts = _starts(op.bias, op.requant.pre_shift, order)
     chosen = _choose(scope, name, op.matrix, op.x, order, starts)
-    x = scope.stored(op.x, chosen.kernel)
     matrix = _store(scope, f"{name}_weights", "matrix", chosen, op.matrix)
     packed = permute(op.requant.multipliers, order)
     multipliers = Table(f"{name}_multipliers", "uint16_t", packed, "of each row")
@@ -200,33 +232,30 @@ def lower_dense(scope: Scope, op: QDense) -> None:
             (("multipliers", multipliers.name),),
             (("post", op.requant.post_shift),),
             (
-                ("rows", op.y.size),
+                ("rows", rows),
                 ("grain", grain),
-                ("pre_shift", op.requant.pre_shift),
+                *shift_numbers(op.requant),
                 ("least", 0 if op.relu else -32768),
             ),
         )
     )
-    scope.places[op.y.name] = y = scope.local(op.y)
-    relu = ", relu" if op.relu else ""
-    sizes = f"{op.matrix.weights.shape[1]} -> {op.y.size}"
-    passes = -(-op.y.size // scope.pass_units)
-    scope.call(
-        name,
-        "sc_dense",
-        f"&{shared.symbol(name)}",
-        x.expression,
-        y.expression,
-        comment=f"{name}: y = W x + b{relu}, {sizes} ({_stored(chosen, op.matrix)})",
-        macs=op.matrix.weights.size,
-        kernels=(chosen.kernel.name, "sc_dense_tail"),
-        work=(
-            ("sc_dense", "call", 1),
-            ("sc_dense", "pass", passes),
-            ("sc_dense", "item", op.y.size),
-            *_multiplications(chosen, len(order), passes),
-        ),
+    passes = -(-rows // scope.pass_units)
+    work = (
+        ("sc_dense", "call", 1),
+        ("sc_dense", "pass", passes),
+        ("sc_dense", "item", rows),
+        *((("sc_dense", "saturated", rows),) if op.requant.saturates else ()),
+        *_multiplications(chosen, len(order), passes),
     )
+    kernels = (chosen.kernel.name, "sc_dense_tail")
+    return DenseLayer(name, _stored(chosen, op.matrix), chosen.kernel, kernels, work)
+
+
+def shift_numbers(requant: Requant) -> tuple[tuple[str, int], ...]:
+    """The shift of the sums: the tail's, or one that saturates before it."""
+    if requant.saturates:
+        return (("pre_shift", 0), ("saturating_shift", requant.pre_shift))
+    return (("pre_shift", requant.pre_shift), ("saturating_shift", 0))
 
 
 def _choose(

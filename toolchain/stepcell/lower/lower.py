@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 
+from stepcell.errors import StepcellError
+from stepcell.ir.model import Model
 from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.lower.estimate import estimate
 from stepcell.lower.formats import Optimize
-from stepcell.lower.plan import C_BYTES, Body, Field, Plan, Port
-from stepcell.lower.scope import CTYPES, Place, Scope, Shared
-from stepcell.lower.selftest import make_selftest, selftest_frames
-from stepcell.lower.steps import lower_ops
+from stepcell.lower.merge import share_tables
+from stepcell.lower.plan import C_BYTES, Field, FunctionPlan, Plan, SelfTest
+from stepcell.lower.ports import CTYPES
+from stepcell.lower.scope import Shared
+from stepcell.lower.selftest import make_selftests
+from stepcell.lower.stages import Lowered, lower_function
 from stepcell.lower.sums import Sums
 from stepcell.target.model import Core
 
@@ -22,81 +26,74 @@ def lower(
     banner: tuple[str, ...] = (),
     optimize: Optimize = "size",
     form: str | None = None,
+    max_steps: int | None = None,
 ) -> Plan:
     """Every number of the generated C for `core`. `banner` goes into the header as it is.
 
     `form` is the format of recurrent layers' matrices, even where that is slower or bigger than dense.
-    Raises StepcellError where the core has no kernel of that format.
+    `max_steps` bounds the sequences of functions that need whole ones.
+    Raises StepcellError where the core has no kernel of that format, or `max_steps` is missing.
     """
+    check_max_steps(qmodel, max_steps)
     shared = Shared(qmodel, core, optimize, form)
-    step = _lower_step(shared)
-    read = _lower_read(shared) if qmodel.output_is_finished else None
-    fields, state_bytes = _state_fields(qmodel, shared.sums)
-    return Plan(
-        name=qmodel.name,
-        core=core.name,
-        kernel_folder=core.kernel_folder,
-        input=Port("x", CTYPES[qmodel.input.bits], qmodel.input.size, qmodel.input.scale),
-        output=Port("y", CTYPES[qmodel.output.bits], qmodel.output.size, qmodel.output.scale),
-        left_to_caller=qmodel.left_to_caller,
-        state=fields,
-        state_bytes=state_bytes,
-        tables=tuple(shared.tables),
-        descriptors=tuple(shared.descriptors),
-        step=step,
-        read=read,
-        selftest=make_selftest(qmodel, fields, shared.sums, selftest_frames(qmodel)),
-        estimate=estimate(core, (step, *([read] if read is not None else []))),
-        banner=banner,
-        choices={**qmodel.choices, **shared.choices},
+    lowered = [lower_function(shared, function, max_steps or 0) for function in qmodel.functions]
+    buffers = [buffer for function in lowered for buffer in function.buffers]
+    fields, state_bytes = _state_fields(qmodel, shared.sums, buffers)
+    selftests = make_selftests(qmodel, fields, shared.sums, max_steps)
+    return share_tables(
+        Plan(
+            name=qmodel.name,
+            core=core.name,
+            kernel_folder=core.kernel_folder,
+            functions=tuple(_function(core, *pair) for pair in zip(lowered, selftests, strict=True)),
+            state=fields,
+            state_bytes=state_bytes,
+            tables=tuple(shared.tables),
+            descriptors=tuple(shared.descriptors),
+            banner=banner,
+            choices={**qmodel.choices, **shared.choices},
+        )
     )
 
 
-def _state_fields(qmodel: QModel, sums: list[Sums]) -> tuple[tuple[Field, ...], int]:
+def check_max_steps(model: Model | QModel, max_steps: int | None, longest: int | None = None) -> None:
+    """StepcellError where a function needs whole sequences and nobody said how long those may be.
+
+    `longest`: steps of the longest sequence that was seen, for the hint.
+    """
+    whole = [function.name for function in model.functions if not function.is_step]
+    if whole and max_steps is None:
+        of = "the model" if len(model.functions) == 1 else f"its function '{whole[0]}'"
+        raise StepcellError(
+            f"{model.name}: {of} reads whole sequences (it runs backwards, or in several stages), and "
+            "nothing says how long they may be.",
+            f"add --max-steps {longest or 'N'}"
+            + (f": the longest calibration sequence has {longest} steps." if longest else "."),
+        )
+
+
+def _function(core: Core, lowered: Lowered, selftest: SelfTest) -> FunctionPlan:
+    plan = replace(lowered.plan, selftest=selftest)
+    return replace(plan, estimate=estimate(core, plan))
+
+
+def _state_fields(qmodel: QModel, sums: list[Sums], buffers: list[Field]) -> tuple[tuple[Field, ...], int]:
     """Members of the state struct, the widest first, so that it needs no padding inside.
 
-    Of the same width, whole words come first: kernels read those where they lie, and read by words.
+    Of the same width, whole words come first: kernels read those where they lie, and read by words. So they
+    do with buffers, which are whole words each.
     """
     members = [_member(s.value.name, CTYPES[s.value.bits], s.initial) for s in qmodel.states]
     members += [_member(of_layer.name, "int32_t", of_layer.before()) for of_layer in sums]
+    members = sorted(members, key=lambda field: (-C_BYTES[field.ctype], field.bytes % 8 != 0))
+    wide = [field for field in members if C_BYTES[field.ctype] == ALIGNMENT]
     fields: list[Field] = []
     offset = 0
-    for member in sorted(members, key=lambda field: (-C_BYTES[field.ctype], field.bytes % 8 != 0)):
+    for member in (*wide, *buffers, *members[len(wide) :]):
         fields.append(replace(member, offset=offset))
         offset += member.bytes
-    return tuple(fields), -(-offset // ALIGNMENT) * ALIGNMENT
+    return tuple(fields), max(1, -(-offset // ALIGNMENT)) * ALIGNMENT  # C has no empty structs
 
 
 def _member(name: str, ctype: str, initial: IntArray) -> Field:
     return Field(name, ctype, initial.size, 0, initial.reshape(-1) if initial.any() else None)
-
-
-def _states_in(scope: Scope) -> None:
-    for state in scope.shared.qmodel.states:
-        scope.places[state.value.name] = Place(
-            f"s->{state.value.name}", state.value, state.value.size, CTYPES[state.value.bits]
-        )
-
-
-def _lower_step(shared: Shared) -> Body:
-    qmodel = shared.qmodel
-    scope = Scope(shared)
-    _states_in(scope)
-    lower_ops(scope, qmodel.ops, qmodel.updates)
-    if not qmodel.output_is_finished:
-        _write_output(scope)
-    return scope.body()
-
-
-def _lower_read(shared: Shared) -> Body:
-    scope = Scope(shared)
-    _states_in(scope)
-    lower_ops(scope, shared.qmodel.finish, ())
-    _write_output(scope)
-    return scope.body()
-
-
-def _write_output(scope: Scope) -> None:
-    place = scope.place(scope.shared.qmodel.output.name)
-    size = place.value.size * place.value.bits // 8
-    scope.padded_vector("output", "sc_copy", size, size, "y", place.expression)

@@ -1,18 +1,17 @@
 """The state of lowering one generated function: where values lie, and the calls so far."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from stepcell.ir.qmodel import QModel, QValue
+from stepcell.ir.qmodel import QModel, QStage, QValue
 from stepcell.lower.formats import Optimize
 from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.lower.memory import LocalArray, share_buffers
 from stepcell.lower.plan import C_BYTES, Body, Call, Descriptor, Table
+from stepcell.lower.ports import CTYPES, PARAMETERS
 from stepcell.lower.sums import Sums
 from stepcell.target.model import Core
 
-CTYPES = {8: "int8_t", 16: "int16_t", 32: "int32_t"}
-PARAMETERS = ("s", "x", "y")
-"""Of the generated functions."""
 PADDING = 4
 """Vectors that a kernel may read in blocks are padded with zeros to a multiple of this, at least."""
 
@@ -25,6 +24,14 @@ class Place:
     value: QValue
     readable: int
     ctype: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An input of a function, where the caller has it, at any alignment: the C parameter."""
+
+    parameter: str
+    value: QValue
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,7 @@ class Shared:
     choices: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     sums: list[Sums] = field(default_factory=list)
+    fields: list[str] = field(default_factory=list)
 
     @property
     def group_rows(self) -> int:
@@ -60,12 +68,32 @@ class Shared:
         """A global C name of this bundle."""
         return f"{self.qmodel.name}_{name}"
 
+    def field_name(self, name: str) -> str:
+        """A new member of the state struct: `name`, or where that is taken, it with underscores."""
+        taken = {state.value.name for state in self.qmodel.states} | set(self.fields)
+        while name in taken:
+            name += "_"
+        self.fields.append(name)
+        return name
+
+    def table_name(self, name: str) -> str:
+        """`name`, or where a table of another function has it, that with underscores."""
+        while any(table.name == name for table in self.tables):
+            name += "_"
+        return name
+
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """One function being lowered."""
+    """One C function being lowered: a stage, or with no stage what reads the states at the end.
+
+    `frames` are its inputs from outside by their names in the model; `reserved` all C names that are taken.
+    """
 
     shared: Shared
+    stage: QStage | None = None
+    frames: Mapping[str, Frame] = field(default_factory=dict)
+    reserved: frozenset[str] = frozenset(PARAMETERS)
     places: dict[str, Place] = field(default_factory=dict)
     locals: list[LocalArray] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -89,7 +117,7 @@ class Scope:
 
     def _free_name(self, name: str) -> str:
         """`name`, with underscores until it is neither a parameter's nor another array's."""
-        while name in PARAMETERS or any(array.name == name for array in self.locals):
+        while name in self.reserved or any(array.name == name for array in self.locals):
             name += "_"
         return name
 
@@ -118,21 +146,26 @@ class Scope:
 
     def value(self, name: str) -> QValue:
         """What is known of a value, wherever it lies."""
-        return self.shared.qmodel.input if self._is_frame(name) else self.places[name].value
+        return self.frames[name].value if self._is_frame(name) else self.places[name].value
 
     def place(self, name: str) -> Place:
-        """Where a value lies, in its own type; the input is copied when something first reads it so."""
+        """Where a value lies, in its own type; an input is copied when something first reads it so."""
         if self._is_frame(name):
-            self.places[name] = frame = self.local(self.value(name), "frame")
-            self.copy("frame", frame, "x", comment="x may lie anywhere")
+            x, local = self.frames[name].parameter, self._frame_name(name)
+            self.places[name] = frame = self.local(self.value(name), local)
+            self.copy(local, frame, x, comment=f"{x} may lie anywhere")
         return self.places[name]
 
     def anywhere(self, name: str) -> str:
         """Where int8 values lie, which need neither alignment nor padding."""
-        return "x" if self._is_frame(name) else self.places[name].expression
+        return self.frames[name].parameter if self._is_frame(name) else self.places[name].expression
 
     def _is_frame(self, name: str) -> bool:
-        return name not in self.places and name == self.shared.qmodel.input.name
+        return name not in self.places and name in self.frames
+
+    def _frame_name(self, name: str) -> str:
+        """What the copy of an input is called."""
+        return "frame" if len(self.frames) == 1 else f"{self.frames[name].parameter}_frame"
 
     def stored(self, name: str, kernel: Kernel) -> Place:
         """The vector that a kernel reads: padded, in its type, the int8 view where it wants 8 bits."""
@@ -161,7 +194,7 @@ class Scope:
         if key not in self.places:
             bits = self.value(name).bits
             source = self.anywhere(name) if bits == 8 else self.place(name).expression
-            local = "frame" if self._is_frame(name) else name
+            local = self._frame_name(name) if self._is_frame(name) else name
             self.places[key] = place = self.local(self.value(name), local, ctype)
             function = f"sc_widen_s{bits}_s{8 * C_BYTES[ctype]}"
             size = place.value.size

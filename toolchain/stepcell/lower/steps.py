@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from stepcell.ir.qfunctions import QFunctional, QMin
 from stepcell.ir.qmodel import (
     QActivate,
     QAdd,
     QConcat,
     QConstant,
+    QConv,
     QCount,
     QDense,
     QGru,
@@ -22,7 +24,9 @@ from stepcell.ir.qmodel import (
     QTotal,
     q_reads,
 )
-from stepcell.lower import delta, layers
+from stepcell.ir.qtflite import QTfliteDense, QTfliteLstm, QTfliteTable
+from stepcell.lower import delta, layers, tflite, windows
+from stepcell.lower.functional import lower_functional, shift_text
 from stepcell.lower.plan import Table
 from stepcell.lower.scope import Place, Scope
 
@@ -31,7 +35,7 @@ def lower_ops(scope: Scope, ops: tuple[QOp, ...], updates: tuple[tuple[str, str]
     """Append the calls of `ops`, then those that store the states which no operation updated in place.
 
     A recurrent layer overwrites its state where it lies. Where something later still reads what the
-    state was, that is saved first.
+    state was, that is saved first. Where the state becomes something else, the layer runs on a copy of it.
     """
     states = dict(scope.places)
     done: set[str] = set()
@@ -42,6 +46,9 @@ def lower_ops(scope: Scope, ops: tuple[QOp, ...], updates: tuple[tuple[str, str]
             if _read_later(state, ops[i + 1 :], updates):
                 saved[state] = _save(scope, state)
             scope.places[value] = scope.places[state]
+        for state, value in _computed_aside(op, updates):
+            saved[state] = scope.places[state]
+            scope.places[state] = scope.places[value] = _save(scope, state)
         lower_op(scope, op)
         scope.places.update(saved)
     _store_states(scope, states, [(s, v) for s, v in updates if s not in done and s != v])
@@ -49,13 +56,8 @@ def lower_ops(scope: Scope, ops: tuple[QOp, ...], updates: tuple[tuple[str, str]
 
 def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """(state, new value) pairs that `op` computes on the state itself."""
-    pairs: list[tuple[str, str]] = []
     match op:
-        case QLstm():
-            pairs = [(op.h, op.h_next.name), (op.c, op.c_next.name)]
-        case QGru() | QRnn():
-            pairs = [(op.h, op.h_next.name)]
-        case QMax():
+        case QMax() | QMin():
             pairs = [(op.a if (op.a, op.y.name) in updates else op.b, op.y.name)]  # y lies in one state only
         case QTotal():
             pairs = [(op.total, op.y.name)]
@@ -64,8 +66,24 @@ def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tup
         case QHold():
             pairs = [(op.held, op.y.name)]
         case _:
-            pass
+            pairs = _next_states(op)
     return [pair for pair in pairs if pair in updates]
+
+
+def _computed_aside(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """(state, new value) pairs of a recurrent layer whose state does not become that value."""
+    return [pair for pair in _next_states(op) if pair not in updates]
+
+
+def _next_states(op: QOp) -> list[tuple[str, str]]:
+    """(state, new value) pairs of a recurrent layer; of anything else none."""
+    match op:
+        case QLstm() | QTfliteLstm():
+            return [(op.h, op.h_next.name), (op.c, op.c_next.name)]
+        case QGru() | QRnn():
+            return [(op.h, op.h_next.name)]
+        case _:
+            return []
 
 
 def _read_later(state: str, later: tuple[QOp, ...], updates: tuple[tuple[str, str], ...]) -> bool:
@@ -102,13 +120,21 @@ def lower_op(scope: Scope, op: QOp) -> None:
             layers.lower_rnn(scope, op)
         case QDense():
             layers.lower_dense(scope, op)
+        case QConv():
+            windows.lower_conv(scope, op)
         case QHold():
             delta.lower_hold(scope, op)
+        case QTfliteLstm():
+            tflite.lower_lstm(scope, op)
+        case QTfliteDense():
+            tflite.lower_dense(scope, op)
+        case QTfliteTable():
+            tflite.lower_table(scope, op)
         case _:
             _lower_vector(scope, op)
 
 
-def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an operation
+def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901, PLR0912 - one case an operation
     place = scope.place
     match op:
         case QActivate():
@@ -128,7 +154,7 @@ def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an op
         case QConstant():
             _vector(scope, "constant", op, _table(scope, op.y.name, op.values.reshape(-1)), op.y.size)
         case QTake():
-            _take(scope, op)
+            windows.lower_take(scope, op)
         case QConcat():
             _concat(scope, op)
         case QTotal():
@@ -146,13 +172,10 @@ def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an op
             scope.vector(op.x, "sc_count", 1, place(op.x).expression, comment=f"{op.x}: how many steps")
         case QMean():
             _vector(scope, "mean", op, place(op.total).expression, op.y.size, place(op.count).expression)
+        case _ if isinstance(op, QFunctional):
+            lower_functional(scope, op)
         case _:
             raise TypeError(f"no lowering for {type(op).__name__}")
-
-
-def shift_text(shift: int) -> str:
-    """A rounding shift as a C99 compound literal."""
-    return f"(sc_shift){{{(1 << shift) >> 1}, {shift}}}"
 
 
 def _vector(scope: Scope, kind: str, op: QOp, *arguments: str | int) -> None:
@@ -167,33 +190,9 @@ def _vector(scope: Scope, kind: str, op: QOp, *arguments: str | int) -> None:
 
 
 def _table(scope: Scope, name: str, values: np.ndarray) -> str:
-    symbol = scope.shared.symbol(name)
+    name = scope.shared.table_name(name)
     scope.shared.tables.append(Table(name, "uint16_t", values.astype(np.int64) & 0xFFFF, "constant operand"))
-    return symbol
-
-
-def _take(scope: Scope, op: QTake) -> None:
-    layer = scope.shared.layer_name("take")
-    scope.shared.tables.append(
-        Table(
-            f"{layer}_indices",
-            "uint16_t",
-            np.asarray(op.indices, np.int64),
-            f"which elements {op.y.name} takes",
-        )
-    )
-    scope.places[op.y.name] = to = scope.local(op.y)
-    indices = scope.shared.symbol(f"{layer}_indices")
-    scope.vector(
-        layer,
-        f"sc_take_s{op.y.bits}",
-        op.y.size,
-        to.expression,
-        scope.place(op.x).expression,
-        indices,
-        op.y.size,
-        comment=f"{layer}: {op.y.name}",
-    )
+    return scope.shared.symbol(name)
 
 
 def _concat(scope: Scope, op: QConcat) -> None:

@@ -5,7 +5,19 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.errors import StepcellError
-from stepcell.ir.qmodel import QGru, QHold, QLstm, QModel, QOp, QRecurrent, QRnn, QState, QValue, q_writes
+from stepcell.ir.qmodel import (
+    QGru,
+    QHold,
+    QLstm,
+    QModel,
+    QOp,
+    QRecurrent,
+    QRnn,
+    QStage,
+    QState,
+    QValue,
+    q_writes,
+)
 from stepcell.quantize.matrices import INT8_BOUND
 
 LARGEST = 127
@@ -22,10 +34,17 @@ def hold_inputs(model: QModel, threshold: int) -> QModel:
         raise StepcellError(
             f"--delta {threshold}: int8 values can be held to within 0 to {LARGEST} units.", "choose less."
         )
-    values = _values(model)
+    if len(model.functions) != 1 or not model.main.is_step:
+        raise StepcellError(
+            f"{model.name}: --delta needs one function that is called step by step; this model has several "
+            "functions, or runs over whole sequences.",
+            "leave --delta out.",
+        )
+    (stage,) = model.main.stages
+    values = _values(model, stage)
     ops: list[QOp] = []
     states: list[QState] = []
-    for op in model.ops:
+    for op in stage.ops:
         if isinstance(op, QLstm | QGru | QRnn):
             _check(op)
             taken = values.keys() | {state.value.name for state in states}
@@ -37,19 +56,20 @@ def hold_inputs(model: QModel, threshold: int) -> QModel:
         else:
             ops.append(op)
     holds = [op for op in ops if isinstance(op, QHold)]
+    updates = (*stage.updates, *((hold.held, hold.y.name) for hold in holds))
+    holding = replace(model.main, stages=(replace(stage, ops=tuple(ops), updates=updates),))
     return replace(
         model,
+        functions=(holding,),
         states=(*model.states, *states),
-        ops=tuple(ops),
-        updates=(*model.updates, *((hold.held, hold.y.name) for hold in holds)),
         choices={**model.choices, "delta": _reason(threshold)},
     )
 
 
-def _values(model: QModel) -> dict[str, QValue]:
+def _values(model: QModel, stage: QStage) -> dict[str, QValue]:
     """Every value of a step by its name."""
-    written = (value for op in model.ops for value in q_writes(op))
-    return {v.name: v for v in (model.input, *(state.value for state in model.states), *written)}
+    written = (value for op in stage.ops for value in q_writes(op))
+    return {v.name: v for v in (*stage.inputs, *(state.value for state in model.states), *written)}
 
 
 def _check(op: QRecurrent) -> None:

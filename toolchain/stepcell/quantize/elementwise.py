@@ -3,7 +3,21 @@
 import numpy as np
 
 from stepcell.errors import StepcellError
-from stepcell.ir.ops import Activate, Binary, Concat, Constant, Count, Mean, Take, Value
+from stepcell.ir.model import all_ops
+from stepcell.ir.ops import (
+    Activate,
+    Binary,
+    Concat,
+    Constant,
+    Count,
+    Mean,
+    Op,
+    Recurrent,
+    Take,
+    Value,
+    reads,
+)
+from stepcell.ir.qfunctions import QMin
 from stepcell.ir.qmodel import (
     QActivate,
     QAdd,
@@ -14,39 +28,21 @@ from stepcell.ir.qmodel import (
     QMean,
     QMul,
     QOp,
-    QRescale,
     QTake,
     QTotal,
     QValue,
 )
+from stepcell.quantize import functions
 from stepcell.quantize.context import Q4_11, Q15, Context, is_running, quantize_array
 from stepcell.quantize.requantize import single_multiplier
-
-
-def rescaled(context: Context, name: str, scale: float) -> tuple[str, list[QOp]]:
-    """The int16 value `name` in another scale: its name, and the operation that makes it (if any)."""
-    x = context.values[name]
-    if x.bits == 16 and x.scale == scale:
-        return name, []
-    if x.bits == 32:
-        raise StepcellError(
-            f"{name}: a sum over time leaves 16 bits, which this version does not lower to C but in a mean.",
-            "take the mean over time.",
-        )
-    y = QValue(f"{name}_rescaled{len(context.values)}", x.shape, 16, scale)
-    (multiplier,), shift = single_multiplier(name, x.scale / scale)
-    context.values[y.name] = y
-    return y.name, [QRescale(name, y, multiplier, shift)]
+from stepcell.quantize.rescale import rescaled
 
 
 def quantize_activate(context: Context, op: Activate) -> list[QOp]:
     """A relu keeps the scale of its input; sigmoid and tanh go from Q4.11 to Q0.15."""
     x = context.values[op.x]
-    if op.function == "softmax":
-        raise StepcellError(
-            f"{op.y.name}: a softmax inside the network is not lowered to C by this version.",
-            "softmax is supported as the last operation, where the caller applies it to the logits.",
-        )
+    if op.function in ("softmax", "log_softmax"):
+        return functions.quantize_softmax(context, op)
     if op.function in ("sigmoid", "tanh"):
         name, before = rescaled(context, op.x, Q4_11)
         return [*before, QActivate(name, QValue(op.y.name, op.y.shape, 16, Q15), op.function)]
@@ -61,58 +57,53 @@ def quantize_binary(context: Context, op: Binary) -> list[QOp]:
     state = is_running(op, context)
     if state is not None and state in context.means and op.operator == "add":
         return _running_total(context, op, state)
-    if state is not None and op.operator == "max":
-        return _running_max(context, op, state)
-    _require_same_shape(context, op)
-    a, b = context.values[op.a], context.values[op.b]
-    y = _result_format(context, op)
+    if state is not None and op.operator in ("max", "min"):
+        return _running_extreme(context, op, state)
+    if state is not None and op.operator in ("add", "sub"):
+        raise StepcellError(
+            f"{op.y.name}: '{state}' sums over time without a bound, which no integer holds.",
+            "take the mean over time, or let the sum decay.",
+        )
+    first, repeated = functions.broadcast(context, op.a, op.y.shape)
+    second, more = functions.broadcast(context, op.b, op.y.shape)
+    return [*repeated, *more, *_arithmetic(context, op, first, second)]
+
+
+def _arithmetic(context: Context, op: Binary, first: str, second: str) -> list[QOp]:
+    """The operation on two values of its shape."""
+    a, b = context.values[first], context.values[second]
+    y = functions.result_format(context, op.y)
+    if op.operator == "div":
+        return functions.quantize_division(context, op, first, second)
     if op.operator == "mul":
         (multiplier,), shift = single_multiplier(op.y.name, a.scale * b.scale * 2.0**15 / y.scale)
-        return [QMul(op.a, op.b, y, multiplier, shift)]
-    if op.operator == "max":
-        first, before = rescaled(context, op.a, y.scale)
-        second, then = rescaled(context, op.b, y.scale)
-        return [*before, *then, QMax(first, second, y)]
+        return [QMul(first, second, y, multiplier, shift)]
+    if op.operator in ("max", "min"):
+        kind = QMax if op.operator == "max" else QMin
+        first, before = rescaled(context, first, y.scale)
+        second, then = rescaled(context, second, y.scale)
+        return [*before, *then, kind(first, second, y)]
     sign = -1.0 if op.operator == "sub" else 1.0
     (ma, mb), shift = single_multiplier(op.y.name, a.scale / y.scale, sign * b.scale / y.scale)
-    return [QAdd(op.a, op.b, y, ma, mb, shift)]
-
-
-def _result_format(context: Context, op: Binary) -> QValue:
-    if op.y.name in context.table_arguments:
-        return QValue(op.y.name, op.y.shape, 16, Q4_11)
-    return context.calibrated(op.y)
+    return [QAdd(first, second, y, ma, mb, shift)]
 
 
 def _running_total(context: Context, op: Binary, state: str) -> list[QOp]:
     name = op.b if op.a == state else op.a
     x = context.values[name]
-    context.values[state] = QValue(state, x.shape, 32, x.scale)
-    (count,) = {m.count for m in _means(context) if m.total == state}
-    return [QTotal(state, count, name, QValue(op.y.name, op.y.shape, 32, x.scale))]
+    total = context.define_state(QValue(state, x.shape, 32, x.scale))
+    term, before = (name, []) if total.scale == x.scale else rescaled(context, name, total.scale)
+    (count,) = {m.count for m in all_ops(context.model) if isinstance(m, Mean) and m.total == state}
+    return [*before, QTotal(state, count, term, QValue(op.y.name, op.y.shape, 32, total.scale))]
 
 
-def _means(context: Context) -> list[Mean]:
-    finish = context.model.main.finish
-    return [op for op in (finish.ops if finish is not None else ()) if isinstance(op, Mean)]
-
-
-def _running_max(context: Context, op: Binary, state: str) -> list[QOp]:
+def _running_extreme(context: Context, op: Binary, state: str) -> list[QOp]:
     other = op.b if op.a == state else op.a
-    name, before = rescaled(context, other, context.values[other].scale)
-    x = context.values[name]
-    context.values[state] = QValue(state, x.shape, 16, x.scale)
-    return [*before, QMax(state, name, QValue(op.y.name, op.y.shape, 16, x.scale))]
-
-
-def _require_same_shape(context: Context, op: Binary) -> None:
-    for name in (op.a, op.b):
-        if context.values[name].shape != op.y.shape:
-            raise StepcellError(
-                f"{op.y.name}: '{name}' {context.values[name].shape} would be repeated to {op.y.shape}, "
-                "which this version does not lower to C.",
-                "give both operands the same shape.",
-            )
+    x = context.values[other]
+    largest = context.define_state(QValue(state, x.shape, 16, x.scale))
+    name, before = rescaled(context, other, largest.scale)
+    kind = QMax if op.operator == "max" else QMin
+    return [*before, kind(state, name, QValue(op.y.name, op.y.shape, 16, largest.scale))]
 
 
 def quantize_constant(context: Context, op: Constant, shape: tuple[int, ...]) -> list[QOp]:
@@ -144,7 +135,7 @@ def quantize_concat(context: Context, op: Concat) -> list[QOp]:
 
 def quantize_count(context: Context, op: Count) -> list[QOp]:
     """Counts steps in an int32 state."""
-    context.values[op.x] = QValue(op.x, (), 32, 1.0)
+    context.define_state(QValue(op.x, (), 32, 1.0))
     return [QCount(op.x, QValue(op.y.name, (), 32, 1.0))]
 
 
@@ -154,6 +145,12 @@ def quantize_mean(context: Context, op: Mean) -> list[QOp]:
     return [QMean(op.total, op.count, QValue(op.y.name, op.y.shape, 16, total.scale))]
 
 
-def broadcast_shape(value: Value, readers: list[Binary]) -> tuple[int, ...]:
-    """The shape that a constant's readers need it in."""
-    return readers[0].y.shape if readers else value.shape
+def constant_shape(value: Value, ops: tuple[Op, ...]) -> tuple[int, ...]:
+    """The shape that all of a constant's readers need it in; its own where they differ."""
+    readers = [op for op in ops if value.name in reads(op)]
+    shapes = {
+        op.y.shape if isinstance(op, Binary) else value.shape
+        for op in readers
+        if not isinstance(op, Recurrent)
+    }
+    return shapes.pop() if len(shapes) == 1 and len(readers) > 0 else value.shape

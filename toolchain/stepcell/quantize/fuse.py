@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from stepcell.ir.qmodel import QActivate, QDense, QOp, q_reads
+from stepcell.ir.qmodel import QActivate, QConv, QDense, QOp, q_reads
 
 
 def fuse_relu(ops: tuple[QOp, ...], kept: tuple[str, ...]) -> tuple[QOp, ...]:
@@ -13,7 +13,7 @@ def fuse_relu(ops: tuple[QOp, ...], kept: tuple[str, ...]) -> tuple[QOp, ...]:
         if (
             isinstance(op, QActivate)
             and op.function == "relu"
-            and isinstance(previous, QDense)
+            and isinstance(previous, QDense | QConv)
             and previous.y.name == op.x
             and op.x not in kept
             and sum(op.x in q_reads(other) for other in ops) == 1

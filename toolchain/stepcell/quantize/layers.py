@@ -6,9 +6,9 @@ import numpy as np
 
 from stepcell.errors import StepcellError
 from stepcell.ir.model import FloatArray
-from stepcell.ir.ops import RELU, Dense, Gru, Lstm, Recurrent, Rnn
+from stepcell.ir.ops import RELU, Dense, Gru, Lstm, Recurrent, Rnn, Take
 from stepcell.ir.qmodel import JointRequant, QDense, QGru, QLstm, QMatrix, QRnn, QValue
-from stepcell.quantize.context import Q4_11, Q15, Context
+from stepcell.quantize.context import Q4_11, Q15, Context, function_ops
 from stepcell.quantize.matrices import WEIGHT_LIMITS, quantize_matrix
 from stepcell.quantize.requantize import joint_requant, prove_accumulators_fit, requant
 
@@ -37,7 +37,7 @@ def quantize_rnn(context: Context, op: Rnn) -> QRnn:
     (On FSDD that leaves a third of the error and of the flipped labels: docs/numerics-measured.md.)
     """
     relu = op.gate == RELU
-    scale = context.values[op.h].scale
+    scale = context.values[op.h].scale if relu else Q15
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, scale)
     w, r, bias, _, joint, _, _ = _quantize_matrices(context, op, scale if relu else Q4_11)
     return QRnn(op.x, op.h, h_next, w, r, bias, joint, relu)
@@ -54,7 +54,7 @@ def _quantize_matrices(context: Context, op: Recurrent, out_scale: float) -> _Ma
         input_bias,
         masks.get(op.input_weights),
         x,
-        exact=context.activations == "int16",
+        exact=context.activations != "int8" or _is_wide(context, op.x),
         weight_limit=limit,
     )
     r, bh, sh = quantize_matrix(
@@ -62,13 +62,21 @@ def _quantize_matrices(context: Context, op: Recurrent, out_scale: float) -> _Ma
         recurrent_bias,
         masks.get(op.recurrent_weights),
         context.values[op.h],
-        exact=isinstance(op, Rnn) and op.gate == RELU,
+        exact=context.activations == "int16-states" or (isinstance(op, Rnn) and op.gate == RELU),
         weight_limit=limit,
     )
     bound_x = prove_accumulators_fit(f"{layer} (input)", w, bx)
     bound_h = prove_accumulators_fit(f"{layer} (recurrent)", r, bh)
     joint, nx, nh = joint_requant(layer, bound_x, sx, bound_h, sh, out_scale, joint_rows)
     return w, r, bx, bh, joint, nx, nh
+
+
+def _is_wide(context: Context, name: str) -> bool:
+    """Whether a value is (part of) an input that was found to need 16 bits."""
+    if name in context.formats.wide:
+        return True
+    made = (op for op in function_ops(context.function) if isinstance(op, Take) and op.y.name == name)
+    return any(_is_wide(context, op.x) for op in made)
 
 
 def _split_bias(context: Context, op: Recurrent) -> tuple[FloatArray, FloatArray, int]:
@@ -82,11 +90,6 @@ def _split_bias(context: Context, op: Recurrent) -> tuple[FloatArray, FloatArray
 
 def quantize_dense(context: Context, op: Dense) -> QDense:
     """Reads int16 as it is; only where that could overflow int32 does it read the view."""
-    if len(op.y.shape) != 1:
-        raise StepcellError(
-            f"{op.y.name}: a dense layer over {len(op.y.shape)} axes is not lowered to C by this version.",
-            "flatten its input, or apply it to one vector a step.",
-        )
     weights, bias = context.model.weights[op.weights], context.model.weights[op.bias]
     x, mask = context.values[op.x], context.model.masks.get(op.weights)
     matrix, q_bias, scales = quantize_matrix(weights, bias, mask, x, exact=True)

@@ -1,32 +1,57 @@
 """Post-training quantization: a float Model and calibration data to a QModel."""
 
+from collections.abc import Mapping
+from typing import TypeGuard
+
 from stepcell.errors import StepcellError
-from stepcell.ir.model import Model
+from stepcell.ir.model import Function, Model, Stage
 from stepcell.ir.ops import (
     Activate,
+    ArgMax,
     Binary,
     Concat,
     Constant,
+    Conv,
     Count,
     Dense,
+    Embed,
     Gru,
     Lstm,
     Mean,
+    Normalize,
     Op,
+    Reduce,
     Rnn,
     Take,
     reads,
     writes,
 )
-from stepcell.ir.qmodel import QModel, QOp, q_writes
+from stepcell.ir.qmodel import QFunction, QModel, QOp, QOutput, QStage, q_writes
 from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify_lowerable
-from stepcell.quantize import elementwise, layers
+from stepcell.quantize import elementwise, functions, layers
 from stepcell.quantize.calibrate import calibrate
-from stepcell.quantize.context import Activations, Context, Weights, make_context
+from stepcell.quantize.choose import choose_formats
+from stepcell.quantize.context import (
+    Activations,
+    Context,
+    Formats,
+    Weights,
+    function_ops,
+    make_contexts,
+)
 from stepcell.quantize.delta import hold_inputs
+from stepcell.quantize.expand import expand, known_ranges, without_idle_cell_clip
 from stepcell.quantize.fuse import fuse_relu
-from stepcell.quantize.states import define_states, quantize_state, settle_updates
+from stepcell.quantize.states import (
+    define_states,
+    define_unread_states,
+    quantize_state,
+    settle_updates,
+    wide_states,
+)
+from stepcell.quantize.tflite import quantize_as_source
+from stepcell.quantize.windows import define_frames, quantize_windows
 
 
 def quantize(
@@ -40,54 +65,103 @@ def quantize(
     """The integer model, by docs/numerics.md.
 
     calibration: sequences of real inputs; they run both reset and as unreset streams.
-    activations: what recurrent layers read as input. percentile: of |value|, for every scale that is
+    activations: what recurrent layers read as input; auto: int8, and int16 for inputs where that lowers the
+    error of the outputs much (quantize/choose.py). percentile: of |value|, for every scale that is
     not a hidden or cell state's. weights: what recurrent layers' matrices hold.
     delta: recurrent layers take in only what changed by more than so many int8 units (quantize/delta.py).
+    A model of an already quantized source keeps the source's own integers; nothing is calibrated then.
     Raises StepcellError for what cannot be lowered, and for rows whose accumulator could overflow.
     """
     verify_lowerable(model)
-    context = make_context(model, calibrate(model, calibration, percentile), activations, weights)
-    function = model.main
-    (stage,) = function.stages
-    output, softmax = _strip_softmax(model)
-    define_states(context)
-    ops = _quantize_ops(context, stage.ops, softmax)
-    settled, updates = settle_updates(context)
-    finish = _quantize_ops(context, function.finish.ops if function.finish is not None else (), softmax)
-    q_model = QModel(
-        name=model.name,
-        input=context.values[stage.inputs[0].name],
-        states=tuple(quantize_state(context, state) for state in model.states),
-        ops=(
-            *fuse_relu(ops, kept=(output, *stage.outputs, *(value for _, value in stage.updates))),
-            *settled,
-        ),
-        updates=updates,
-        finish=fuse_relu(finish, kept=(output,)),
-        output=context.values[output],
-        output_is_finished=function.finish is not None and function.outputs[0] in function.finish.outputs,
-        left_to_caller="softmax" if softmax is not None else None,
-        choices=context.choices,
-    )
+    if model.quantized:
+        changed = activations not in ("auto", "int8") or (weights, percentile, delta) != ("int8", 100.0, None)
+        return quantize_as_source(model, changed)
+    model = without_idle_cell_clip(model, lambda: calibrate(model, calibration, percentile))
+    expansion = expand(model, wide_states(model, lambda: calibrate(model, calibration, percentile)))
+    model = expansion.model
+    ranges = known_ranges(expansion, calibrate(model, calibration, percentile))
+    layers_read: Activations = "int8" if activations == "auto" else activations
+
+    def build(formats: Formats) -> QModel:
+        return _quantize_model(model, make_contexts(model, ranges, layers_read, weights, formats))
+
+    q_model = choose_formats(model, calibration, build, widen=activations == "auto" and delta is None)
     return q_model if delta is None else hold_inputs(q_model, delta)
 
 
-def _strip_softmax(model: Model) -> tuple[str, Activate | None]:
-    """The name of the last value that the chip computes, and the softmax after it that it does not."""
-    function = model.main
-    finish = function.finish.ops if function.finish is not None else ()
-    for op in (*function.stages[0].ops, *finish):
-        if isinstance(op, Activate) and op.function == "softmax" and op.y.name == function.outputs[0]:
-            return op.x, op
-    return function.outputs[0], None
+def _quantize_model(model: Model, contexts: tuple[Context, ...]) -> QModel:
+    define_states(contexts)
+    functions = tuple(_quantize_function(context) for context in contexts)
+    return QModel(
+        name=model.name,
+        functions=functions,
+        states=tuple(quantize_state(contexts[0], state) for state in model.states),
+        choices=contexts[0].choices,
+    )
 
 
-def _quantize_ops(context: Context, ops: tuple[Op, ...], skipped: Op | None) -> tuple[QOp, ...]:
+def _quantize_function(context: Context) -> QFunction:
+    function = context.function
+    context.values.update(context.states)
+    left = {op.y.name: op for op in function_ops(function) if _is_left_to_caller(op, function)}
+    chip = {name: left[name].x if name in left else name for name in function.outputs}
+    stages = tuple(_quantize_stage(context, stage, left, chip) for stage in function.stages)
+    ended = function.finish.outputs if function.finish is not None else ()
+    ops = function.finish.ops if function.finish is not None else ()
+    finish = fuse_relu(_quantize_ops(context, ops, left), kept=tuple(chip.values()))
+    outputs = tuple(
+        QOutput(context.values[value], name in ended, left[name].function if name in left else None)
+        for name, value in chip.items()
+    )
+    wide = next((output.value.name for output in outputs if output.value.bits == 32), None)
+    if wide is not None:
+        raise StepcellError(
+            f"{context.model.name}: the output '{wide}' is a sum over time, which leaves 16 bits.",
+            "take the mean over time instead of the sum.",
+        )
+    inputs = tuple(context.values[value.name] for value in function.inputs)
+    return QFunction(function.name, inputs, stages, finish, outputs, function.frames_per_step)
+
+
+def _quantize_stage(
+    context: Context, stage: Stage, left: Mapping[str, Activate], chip: Mapping[str, str]
+) -> QStage:
+    ops = _quantize_ops(context, stage.ops, left)
+    settled, updates = settle_updates(context, stage)
+    leaving = tuple(dict.fromkeys(chip.get(name, name) for name in stage.outputs))
+    kept = (*leaving, *chip.values(), *(value for _, value in stage.updates))
+    return QStage(
+        name=stage.name,
+        inputs=tuple(context.values[value.name] for value in stage.inputs),
+        ops=(*fuse_relu(ops, kept), *settled),
+        updates=updates,
+        outputs=tuple(context.values[name] for name in leaving),
+        direction=stage.direction,
+    )
+
+
+def _is_left_to_caller(op: Op, function: Function) -> TypeGuard[Activate]:
+    """Whether `op` is a (log) softmax whose result is nothing but an output, and whose logits are none."""
+    soft = isinstance(op, Activate) and op.function in ("softmax", "log_softmax")
+    if not isinstance(op, Activate) or not soft or op.y.name not in function.outputs:
+        return False
+    updates = (value for stage in function.stages for _, value in stage.updates)
+    read = {name for other in function_ops(function) for name in reads(other)} | set(updates)
+    others = [o for o in function_ops(function) if isinstance(o, Activate) and o.x == op.x]
+    return op.y.name not in read and op.x not in function.outputs and others == [op]
+
+
+def _quantize_ops(context: Context, ops: tuple[Op, ...], skipped: Mapping[str, Op]) -> tuple[QOp, ...]:
     done: list[QOp] = []
     for op in ops:
-        if op is skipped:
+        if writes(op)[0].name in skipped:
             continue
+        define_frames(context, op)
+        if not isinstance(op, Binary | Count):
+            define_unread_states(context, op)
         _refuse_sums(context, op)
+        if writes(op)[0].name in context.absorbed:
+            continue
         for q_op in _quantize_op(context, op, ops):
             context.values.update({value.name: value for value in q_writes(q_op)})
             done.append(q_op)
@@ -104,9 +178,12 @@ def _refuse_sums(context: Context, op: Op) -> None:
         )
 
 
-def _quantize_op(  # noqa: C901  # one short case an operation
+def _quantize_op(  # noqa: C901, PLR0912  # one short case an operation
     context: Context, op: Op, ops: tuple[Op, ...]
 ) -> list[QOp]:
+    region = context.regions.get(writes(op)[0].name)
+    if region is not None:
+        return functions.quantize_region(context, region, writes(op)[0])
     match op:
         case Lstm():
             return [layers.quantize_lstm(context, op)]
@@ -114,6 +191,10 @@ def _quantize_op(  # noqa: C901  # one short case an operation
             return [layers.quantize_gru(context, op)]
         case Rnn():
             return [layers.quantize_rnn(context, op)]
+        case Conv():
+            return [quantize_windows(context, op)]
+        case Dense() if len(op.y.shape) > 1:
+            return [quantize_windows(context, op)]
         case Dense():
             return [layers.quantize_dense(context, op)]
         case Activate():
@@ -121,8 +202,7 @@ def _quantize_op(  # noqa: C901  # one short case an operation
         case Binary():
             return elementwise.quantize_binary(context, op)
         case Constant():
-            readers = [o for o in ops if isinstance(o, Binary) and op.y.name in (o.a, o.b)]
-            return elementwise.quantize_constant(context, op, elementwise.broadcast_shape(op.y, readers))
+            return elementwise.quantize_constant(context, op, elementwise.constant_shape(op.y, ops))
         case Take():
             return elementwise.quantize_take(context, op)
         case Concat():
@@ -131,6 +211,14 @@ def _quantize_op(  # noqa: C901  # one short case an operation
             return elementwise.quantize_count(context, op)
         case Mean():
             return elementwise.quantize_mean(context, op)
+        case Reduce():
+            return functions.quantize_reduce(context, op)
+        case Normalize():
+            return functions.quantize_normalize(context, op)
+        case ArgMax():
+            return functions.quantize_argmax(context, op)
+        case Embed():
+            return functions.quantize_embed(context, op)
         case _:
             raise StepcellError(
                 f"{type(op).__name__} is not lowered to C by this version.", "remove it from the model."

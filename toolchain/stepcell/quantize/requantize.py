@@ -1,8 +1,8 @@
 """From real scales to the integers of a requantization: pre-shift, multiplier, post-shift.
 
 p = sat16(rr(rr(acc, pre_shift) * M, post_shift)), with 32-bit products only: rr(B, pre_shift) fits 16
-bits for the largest accumulator B that a row can reach, and M <= 2^14, so |product| <= 2^29 and the sum
-of two of them stays below 2^31.
+bits for the largest accumulator B that a row can reach, or is saturated to them, and M <= 2^14, so
+|product| <= 2^29 and the sum of two of them stays below 2^31.
 """
 
 import math
@@ -67,11 +67,23 @@ def multipliers(factors: NDArray[np.float64], shift: int) -> IntArray:
 
 
 def requant(layer: str, bound: IntArray, scales: NDArray[np.float64], out_scale: float) -> Requant:
-    """For one matrix: scales [rows] are the real size of one unit of the accumulator."""
-    before = pre_shift(bound)
+    """For one matrix: scales [rows] are the real size of one unit of the accumulator.
+
+    The largest sum that weights and inputs allow is often far beyond what the output can hold. Sums that
+    saturate the output in every row may saturate before the multiplication, too, which leaves all others
+    the bits that a shift for the largest would take.
+    """
+    largest = pre_shift(bound)
+    before = min(largest, max(1, pre_shift(_saturating(scales, out_scale))))
     factors = scales / out_scale * 2.0**before
     after = post_shift(layer, factors)
-    return Requant(multipliers(factors, after), before, after)
+    return Requant(multipliers(factors, after), before, after, saturates=before < largest)
+
+
+def _saturating(scales: NDArray[np.float64], out_scale: float) -> IntArray:
+    """[1]: from this |accumulator| on, an int16 output is at its limit in every row that is not all zeros."""
+    finest = float(scales[scales > 0].min(initial=np.inf))
+    return np.array([min(math.ceil(32768.0 * out_scale / finest), ACCUMULATOR_LIMIT)])
 
 
 def joint_requant(

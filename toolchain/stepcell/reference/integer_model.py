@@ -13,6 +13,7 @@ from stepcell.ir.qmodel import (
     QAdd,
     QConcat,
     QConstant,
+    QConv,
     QCount,
     QDense,
     QGru,
@@ -26,73 +27,137 @@ from stepcell.ir.qmodel import (
     QRecurrent,
     QRescale,
     QRnn,
+    QStage,
     QTake,
     QTotal,
 )
-from stepcell.reference import integer_ops
+from stepcell.ir.qtflite import QTfliteDense, QTfliteLstm, QTfliteTable
+from stepcell.reference import integer_functions, integer_ops, integer_windows, tflite_ops
 from stepcell.reference.arithmetic import divide_rounded, rr, sat16
+from stepcell.reference.integer_data import Feed
 
 Values = dict[str, IntArray]
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerRun:
-    """States [N, T, ...] after every step and outputs [N, T, ...] as read at every step.
+    """States and outputs by name, as the chip can be read.
 
-    Beyond a sequence's length they repeat its last ones. `saturations` counts the cell states that
-    hit the int16 limits, by state name, over all valid steps.
+    A step function is read after every step: everything is [N, T, ...]. A function over sequences is read
+    once: its outputs of every step are [N, T, ...], its finished outputs and the states [N, 1, ...]. Beyond a
+    sequence's length the last ones repeat. `saturations` counts the cell states that hit the int16 limits, by
+    state name, over all valid steps.
     """
 
     states: dict[str, IntArray]
-    outputs: IntArray
+    outputs: dict[str, IntArray]
     saturations: dict[str, int]
 
+    @property
+    def output(self) -> IntArray:
+        """The only output."""
+        (output,) = self.outputs.values()
+        return output
+
     def last_outputs(self) -> IntArray:
-        """[N, ...]: the outputs after each sequence's last step."""
-        return self.outputs[:, -1]
+        """[N, ...]: the only output after each sequence's last step."""
+        return self.output[:, -1]
+
+    def ends(self) -> dict[str, IntArray]:
+        """The states [N, ...] after each sequence's last step."""
+        return {name: array[:, -1] for name, array in self.states.items()}
+
+
+def run_functions(
+    qmodel: QModel, feeds: Mapping[str, Feed], initial: Mapping[str, IntArray] | None = None
+) -> dict[str, IntegerRun]:
+    """Run the model's functions in order, by name, each from the states that the one before left."""
+    runs: dict[str, IntegerRun] = {}
+    states = dict(initial or {})
+    for function in qmodel.functions:
+        name = function.name
+        runs[name] = run_integer(qmodel, feeds[name].inputs, feeds[name].lengths, states, name)
+        states = runs[name].ends()
+    return runs
 
 
 def run_integer(
     qmodel: QModel,
-    x: IntArray,
+    x: IntArray | Mapping[str, IntArray],
     lengths: NDArray[np.int64] | None = None,
     initial: Mapping[str, IntArray] | None = None,
+    function: str | None = None,
 ) -> IntegerRun:
-    """Run over N sequences of T quantized frames, x [N, T, ...] integers.
+    """Run one function (by default the model's only one) over N sequences of T quantized steps.
 
-    lengths [N]: valid steps (default: all T). initial: states [N, ...] by name to continue from; those that
-    it does not name, and all without it, start at the model's initial states.
+    x: integers [N, T, ...] (or one such array per input name). lengths [N]: valid steps (default: all T).
+    initial: states [N, ...] by name to continue from; those that it does not name, and all without it, start
+    at the model's initial states.
     """
-    count, steps = x.shape[:2]
+    called = qmodel.function(function)
+    given = x if isinstance(x, Mapping) else {called.inputs[0].name: x}
+    streams = {name: np.asarray(array, np.int64) for name, array in given.items()}
+    count, steps = next(iter(streams.values())).shape[:2]
     lengths = np.full(count, steps) if lengths is None else np.asarray(lengths)
     states = {s.value.name: np.repeat(s.initial[None], count, axis=0) for s in qmodel.states}
     states |= {name: np.asarray(array, np.int64) for name, array in (initial or {}).items()}
-    recorded: dict[str, list[IntArray]] = {name: [] for name in states}
-    saturations = {op.c: 0 for op in qmodel.ops if isinstance(op, QLstm)}
-    outputs: list[IntArray] = []
+    saturations = {op.c: 0 for op in called.all_ops if isinstance(op, QLstm)}
+    if called.is_step:
+        (stage,) = called.stages
+        names = tuple(output.value.name for output in called.outputs)
+        recorded, _ = _run_stage(
+            stage, streams, lengths, states, saturations, called.finish, (*names, *states)
+        )
+        return IntegerRun({n: recorded[n] for n in states}, {n: recorded[n] for n in names}, saturations)
+    for stage in called.stages:
+        leaving = tuple(value.name for value in stage.outputs)
+        recorded, states = _run_stage(stage, streams, lengths, states, saturations, (), leaving)
+        streams |= recorded
+    ends = {n: v[:, None] for n, v in _evaluate_all(called.finish, dict(states)).items()}
+    outputs = {o.value.name: (ends if o.finished else streams)[o.value.name] for o in called.outputs}
+    return IntegerRun({n: ends[n] for n in states}, outputs, saturations)
+
+
+def _run_stage(
+    stage: QStage,
+    streams: Values,
+    lengths: NDArray[np.int64],
+    states: Values,
+    saturations: dict[str, int],
+    finish: tuple[QOp, ...],
+    names: tuple[str, ...],
+) -> tuple[Values, Values]:
+    """(the values `names` [N, T, ...], `finish`'s as read after every step; the states after the last).
+
+    Cell states at their limits are added to `saturations`.
+    """
+    count, steps = next(iter(streams.values())).shape[:2]
+    states, backward = dict(states), stage.direction == "backward"
+    cells = [op.c for op in stage.ops if isinstance(op, QLstm)]
+    recorded: dict[str, list[IntArray]] = {name: [] for name in names}
     for t in range(steps):
         running = t < lengths
-        values = _evaluate_all(qmodel.ops, states | {qmodel.input.name: x[:, t].astype(np.int64)})
-        for state, value in qmodel.updates:
-            mask = running.reshape(-1, *[1] * (values[value].ndim - 1))
-            states[state] = np.where(mask, values[value], states[state])
-        for name, at_limit in saturations.items():
+        at = np.maximum(lengths - 1 - t, 0) if backward else np.full(count, t)
+        frames = {value.name: streams[value.name][np.arange(count), at] for value in stage.inputs}
+        values = _evaluate_all(stage.ops, states | frames)
+        for state, value in stage.updates:
+            states[state] = _where(running, values[value], states[state])
+        for name in cells:
             limit = (states[name] == 32767) | (states[name] == -32768)
-            saturations[name] = at_limit + int(limit[running].sum())
-        for name, array in states.items():
-            recorded[name].append(array)
-        outputs.append(_read(qmodel, states, values, running, outputs))
+            saturations[name] += int(limit[running].sum())
+        values |= _evaluate_all(finish, dict(states)) | states
+        for name, arrays in recorded.items():
+            arrays.append(_where(running, values[name], arrays[-1] if arrays else np.int64(0)))
     stacked = {name: np.stack(arrays, axis=1) for name, arrays in recorded.items()}
-    return IntegerRun(stacked, np.stack(outputs, axis=1), saturations)
+    if backward:
+        at = np.maximum(lengths[:, None] - 1 - np.arange(steps), 0)
+        stacked = {name: array[np.arange(count)[:, None], at] for name, array in stacked.items()}
+    return stacked, states
 
 
-def _read(
-    qmodel: QModel, states: Values, values: Values, running: NDArray[np.bool_], before: list[IntArray]
-) -> IntArray:
-    if qmodel.output_is_finished:
-        return _evaluate_all(qmodel.finish, dict(states))[qmodel.output.name]
-    y = values[qmodel.output.name]
-    return np.where(running.reshape(-1, *[1] * (y.ndim - 1)), y, before[-1]) if before else y
+def _where(running: NDArray[np.bool_], new: IntArray, old: IntArray | np.int64) -> IntArray:
+    """[N, ...]: the new value of the sequences that still run."""
+    return np.where(running.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _evaluate_all(ops: tuple[QOp, ...], values: Values) -> Values:
@@ -114,14 +179,14 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
             values[op.h_next.name] = integer_ops.rnn(op, _flat(values[op.x]), _before(op, values))
         case QDense():
             values[op.y.name] = integer_ops.dense(op, values[op.x])
+        case QConv():
+            values[op.y.name] = integer_windows.conv(op, values[op.x])
         case QActivate():
             values[op.y.name] = integer_ops.activate(op, values[op.x])
         case QAdd():
-            total = values[op.a] * op.a_multiplier + values[op.b] * op.b_multiplier
-            values[op.y.name] = sat16(rr(total, op.shift))
+            values[op.y.name] = integer_ops.add(op, values[op.a], values[op.b])
         case QMul():
-            product = rr(values[op.a] * values[op.b], 15) * op.multiplier
-            values[op.y.name] = sat16(rr(product, op.shift))
+            values[op.y.name] = integer_ops.mul(op, values[op.a], values[op.b])
         case QMax():
             values[op.y.name] = np.maximum(values[op.a], values[op.b])
         case QRescale():
@@ -129,7 +194,8 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
         case QConstant():
             values[op.y.name] = op.values[None]
         case QTake():
-            values[op.y.name] = _flat(values[op.x])[:, list(op.indices)].reshape(-1, *op.y.shape)
+            taken = integer_windows.picked(_flat(values[op.x]), np.array(op.indices))
+            values[op.y.name] = taken.reshape(-1, *op.y.shape)
         case QConcat():
             values[op.y.name] = _join([values[x] for x in op.xs]).reshape(-1, *op.y.shape)
         case QTotal():
@@ -142,6 +208,15 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
             values[op.y.name] = divide_rounded(values[op.total], n)
         case QHold():
             values[op.y.name] = integer_ops.hold(op, values[op.x], values[op.held])
+        case QTfliteLstm():
+            h, c = tflite_ops.lstm(op, _flat(values[op.x]), values[op.h], values[op.c])
+            values[op.h_next.name], values[op.c_next.name] = h, c
+        case QTfliteDense():
+            values[op.y.name] = tflite_ops.dense(op, _flat(values[op.x]))
+        case QTfliteTable():
+            values[op.y.name] = tflite_ops.table(op, values[op.x])
+        case _:
+            values[op.y.name] = integer_functions.functional(op, values)
 
 
 def _before(op: QRecurrent, values: Values) -> IntArray:

@@ -10,12 +10,15 @@ from stepcell.ir.qmodel import (
     IntArray,
     JointRequant,
     QActivate,
+    QAdd,
     QDense,
     QGru,
     QHold,
     QLstm,
     QMatrix,
+    QMul,
     QRnn,
+    Requant,
 )
 from stepcell.reference.arithmetic import INT16_MAX, rr, sat16, sigmoid, tanh, view8
 
@@ -90,8 +93,15 @@ def hold(op: QHold, x: IntArray, held: IntArray) -> IntArray:
 def dense(op: QDense, x: IntArray) -> IntArray:
     """From x [N, I] to y [N, O]."""
     acc = matvec(op.matrix, x) + op.bias
-    y = sat16(rr(rr(acc, op.requant.pre_shift) * op.requant.multipliers, op.requant.post_shift))
+    y = requantized(op.requant, acc)
     return np.maximum(y, 0) if op.relu else y
+
+
+def requantized(requant: Requant, acc: IntArray) -> IntArray:
+    """Accumulators [..., rows] of one matrix to int16."""
+    shifted = rr(acc, requant.pre_shift)
+    shifted = sat16(shifted) if requant.saturates else shifted
+    return sat16(rr(shifted * requant.multipliers, requant.post_shift))
 
 
 def activate(op: QActivate, x: IntArray) -> IntArray:
@@ -100,14 +110,36 @@ def activate(op: QActivate, x: IntArray) -> IntArray:
     return np.asarray(functions[op.function](x))
 
 
+def add(op: QAdd, a: IntArray, b: IntArray) -> IntArray:
+    """a + b, each on its own scale."""
+    return sat16(rr(a * op.a_multiplier + b * op.b_multiplier, op.shift))
+
+
+def mul(op: QMul, a: IntArray, b: IntArray) -> IntArray:
+    """a * b, the product of scales brought to that of y."""
+    return sat16(rr(rr(a * b, 15) * op.multiplier, op.shift))
+
+
 def count(x: IntArray) -> IntArray:
     """One more step, up to the last that a mean takes in."""
     return np.asarray(np.minimum(x + 1, MAX_STEPS_OF_A_MEAN))
 
 
-def quantize_input(x: NDArray[Any], scale: float, bits: int) -> IntArray:
-    """clamp(floor(x / scale + 0.5)) to ±127 or ±32767, NaN to 0, in float32 as the C helper computes it."""
+def quantize_input(x: NDArray[Any], scale: float, bits: int, zero_point: int = 0) -> IntArray:
+    """clamp(floor(x / scale + 0.5)) to ±127 or ±32767, NaN to 0, in float32 as the C helper computes it.
+
+    With a zero point, which is added and stands for NaN, to the whole range of int8.
+    """
+    if zero_point:
+        return _quantize_around(x, scale, zero_point)
     limit = 127 if bits == 8 else INT16_MAX
     with np.errstate(over="ignore"):  # what exceeds float32 exceeds the limit
         steps = np.floor(np.asarray(x, np.float32) * np.float32(1.0 / scale) + np.float32(0.5))
     return np.asarray(np.nan_to_num(np.clip(steps, -limit, limit)), np.int64)
+
+
+def _quantize_around(x: NDArray[Any], scale: float, zero_point: int) -> IntArray:
+    with np.errstate(over="ignore"):
+        steps = np.floor(np.asarray(x, np.float32) * np.float32(1.0 / scale) + np.float32(0.5))
+    clipped = np.clip(steps, -128 - zero_point, 127 - zero_point)
+    return np.asarray(np.nan_to_num(clipped), np.int64) + zero_point

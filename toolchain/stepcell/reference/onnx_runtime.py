@@ -15,6 +15,7 @@ import onnxruntime as ort
 from stepcell.errors import StepcellError
 from stepcell.ir import Source
 from stepcell.ir.model import FloatArray
+from stepcell.reference.onnx_rewrites import as_runtime_runs_it
 from stepcell.reference.source_layout import Array, Lengths, Streams, first_line, run_sequences
 
 _TYPES: dict[str, Any] = {
@@ -42,8 +43,8 @@ def open_session(file: str, model: bytes | Path | str) -> ort.InferenceSession:
         ) from error
 
 
-def _without_stated_shapes(file: str, model: bytes | Path | str) -> bytes:
-    """The file without the shapes that it states beyond its inputs'.
+def _prepared(file: str, model: bytes | Path | str) -> bytes:
+    """The file as ONNX Runtime runs it, without the shapes that it states beyond its inputs'.
 
     PyTorch's newer exporter states the traced number of steps there even where time is free, and ONNX
     Runtime's optimizer believes it.
@@ -58,6 +59,7 @@ def _without_stated_shapes(file: str, model: bytes | Path | str) -> bytes:
     del proto.graph.value_info[:]
     for output in proto.graph.output:
         output.type.tensor_type.ClearField("shape")
+    as_runtime_runs_it(proto.graph)
     content: bytes = proto.SerializeToString()
     return content
 
@@ -76,7 +78,7 @@ def run_source(
 
     Raises StepcellError for lengths that the file cannot run, or if ONNX Runtime fails.
     """
-    session = open_session(source.file, _without_stated_shapes(source.file, path_or_bytes))
+    session = open_session(source.file, _prepared(source.file, path_or_bytes))
     inputs = {found.name: found for found in session.get_inputs()}
     types = {name: _TYPES[found.type] for name, found in inputs.items()}
     shapes = {name: _sizes(found) for name, found in inputs.items()}

@@ -34,21 +34,27 @@ def run_sequences(
 
     x is [N, T, ...] (or one such array per input, in order), lengths [N] (default: all T); states are
     first values by the Model's names; state_shapes the source's shapes of its state inputs, None for a
-    free batch. An output of every step is [N, T, ...], zero beyond a sequence's length; any other
-    [N, ...]. Inner axes of size one are dropped where others remain, as in the Model.
+    free batch. A source that takes lengths runs ragged batches, padded with what x holds. An output of
+    every step is [N, T, ...], zero beyond a sequence's length; any other [N, ...]. Inner axes of size one
+    are dropped where others remain, as in the Model.
     """
     arrays = list(x.values()) if isinstance(x, dict) else [x]
     streams = dict(zip((tensor.name for tensor in source.inputs), arrays, strict=True))
     size = arrays[0].shape[:2]
+    steps_of_all = (size[0], size[1] // source.frames_per_step)
     lengths = np.full(size[0], size[1]) if lengths is None else np.asarray(lengths)
     _check_lengths(source, lengths)
     results: Streams = {}
     for chosen, steps in _groups(source, lengths):
-        part = {name: array[chosen, :steps] for name, array in streams.items()}
+        part = {name: _of_steps(array[chosen], steps) for name, array in streams.items()}
         carried = _first_states(source, states or {}, state_shapes, len(chosen))
+        carried |= _fed_lengths(source, lengths[chosen])
         for name, found in _run_group(source, part, carried, len(chosen), call).items():
-            _place(results, name, found, chosen, size, is_every_step(source, name))
-    return results
+            _place(results, name, found, chosen, steps_of_all, is_every_step(source, name))
+    return {
+        name: _cut(found, lengths // source.frames_per_step, is_every_step(source, name))
+        for name, found in results.items()
+    }
 
 
 def axis_size(source: Source, role: str) -> tuple[bool, int | None]:
@@ -60,7 +66,8 @@ def axis_size(source: Source, role: str) -> tuple[bool, int | None]:
 def runs_by_step(source: Source) -> bool:
     """Whether one call of the source is one step, its states handed back to the next."""
     has_time, frozen = axis_size(source, "time")
-    return bool(source.states) and (not has_time or frozen == 1)
+    returned = bool(source.states) and all(state.tensor_out for state in source.states)
+    return returned and (not has_time or frozen == 1)
 
 
 def is_every_step(source: Source, output: str) -> bool:
@@ -69,11 +76,18 @@ def is_every_step(source: Source, output: str) -> bool:
     return "time" in tensor.axes or runs_by_step(source)
 
 
+def is_ragged(source: Source) -> bool:
+    """Whether a call of the source takes sequences of several lengths."""
+    return source.lengths is not None and not runs_by_step(source)
+
+
 def _check_lengths(source: Source, lengths: Lengths) -> None:
     frozen = None if runs_by_step(source) else axis_size(source, "time")[1]
+    most = frozen if is_ragged(source) else None
     wrong = lengths[lengths < 1] if frozen is None else lengths[lengths != frozen]
+    wrong = wrong if most is None else lengths[(lengths < 1) | (lengths > most)]
     if wrong.size:
-        allowed = "at least one" if frozen is None else f"exactly {frozen}"
+        allowed = "at least one" if frozen is None else f"1 to {most}" if most else f"exactly {frozen}"
         raise StepcellError(
             f"{source.file}: a sequence has {wrong[0]} steps; the file runs {allowed}.",
             "export it with a free time axis (torch.onnx.export with dynamo=False and dynamic_axes).",
@@ -81,13 +95,42 @@ def _check_lengths(source: Source, lengths: Lengths) -> None:
 
 
 def _groups(source: Source, lengths: Lengths) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Indices of sequences of equal length, as many as one call takes."""
+    """Indices of sequences of equal length (any, if the source takes lengths), one call each; its steps."""
     has_batch, frozen = axis_size(source, "batch")
     largest = (frozen or _LARGEST_BATCH) if has_batch else 1
+    if is_ragged(source):
+        fixed = axis_size(source, "time")[1]
+        for start in range(0, len(lengths), largest):
+            chosen = np.arange(start, min(start + largest, len(lengths)))
+            yield chosen, fixed or int(lengths[chosen].max())
+        return
     for steps in np.unique(lengths):
         chosen = np.flatnonzero(lengths == steps)
         for start in range(0, len(chosen), largest):
             yield chosen[start : start + largest], int(steps)
+
+
+def _of_steps(x: FloatArray, steps: int) -> FloatArray:
+    """The first `steps` frames, zeros behind what x [N, T, ...] has."""
+    missing = max(0, steps - x.shape[1])
+    return np.pad(x[:, :steps], [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
+
+
+def _fed_lengths(source: Source, lengths: Lengths) -> dict[str, Array]:
+    """The input that takes the lengths; one step a call where one call is one step."""
+    if source.lengths is None:
+        return {}
+    lengths = np.ones_like(lengths) if runs_by_step(source) else lengths
+    frozen = axis_size(source, "batch")[1]
+    return {source.lengths: np.pad(lengths, (0, max(0, (frozen or 0) - len(lengths))), "edge")}
+
+
+def _cut(found: FloatArray, lengths: Lengths, every_step: bool) -> FloatArray:
+    """[N, T, ...] with zeros beyond the lengths."""
+    if not every_step:
+        return found
+    valid = np.arange(found.shape[1]) < lengths[:, None]
+    return np.where(valid.reshape(*valid.shape, *[1] * (found.ndim - 2)), found, 0.0)
 
 
 def _run_group(source: Source, x: Streams, carried: dict[str, Array], count: int, call: Call) -> Streams:
@@ -151,9 +194,11 @@ def _first_states(
         if state.tensor_in not in feeds:
             feeds[state.tensor_in] = np.zeros([n or frozen or count for n in shapes[state.tensor_in]])
         if state.state in states:
-            feeds[state.tensor_in][tuple(slice(None) if i is None else i for i in state.index)] = states[
-                state.state
-            ]
+            part = feeds[state.tensor_in][state.key]
+            if state.batch_axis is not None:
+                part = np.moveaxis(part, state.batch_axis, 0)
+            shape = part.shape if state.batch_axis is None else part.shape[1:]
+            part[...] = states[state.state].reshape(shape)
     return feeds
 
 
@@ -169,7 +214,8 @@ def _place(
         shape = (*size, *found.shape[2:]) if every_step else (size[0], *found.shape[1:])
         results[name] = np.zeros(shape)
     if every_step:
-        results[name][chosen, : found.shape[1]] = found
+        steps = min(size[1], found.shape[1])
+        results[name][chosen, :steps] = found[:, :steps]
     else:
         results[name][chosen] = found
 

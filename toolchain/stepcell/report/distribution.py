@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepcell.errors import StepcellError
 from stepcell.ir.qmodel import IntArray, QHold, QModel
 from stepcell.ir.sequences import Sequences
-from stepcell.reference.integer_model import IntegerRun, run_integer
-from stepcell.reference.integer_ops import quantize_input
-from stepcell.run import Job, lane, profile_each_step
+from stepcell.reference.integer_data import quantize_sequences
+from stepcell.reference.integer_model import IntegerRun, run_functions
+from stepcell.run import Job, profile_each_step
 from stepcell.target import Board
-from stepcell.validate.validate import BundleFiles, OnStage
+from stepcell.validate import BundleFiles, OnStage
+from stepcell.validate.backends import lanes
 
 STEPS_AT_ONCE = 512
 """Sequences run in parts of about so many steps, for the progress bar."""
@@ -52,14 +54,22 @@ def measure_distribution(
     elf: Path, files: BundleFiles, board: Board, backend: str, data: Sequences, on_stage: OnStage
 ) -> Distribution:
     """Run every sequence in an emulator that counts, each from its initial state."""
-    x = quantize_input(data.x, files.qmodel.input.scale, files.qmodel.input.bits)
-    jobs = [Job((lane(files.bundle, frames[:steps]),)) for frames, steps in zip(x, data.lengths, strict=True)]
+    q, bundle = files.qmodel, files.bundle
+    if len(bundle.functions) > 1 or not bundle.main.is_step:
+        raise StepcellError(
+            f"{bundle.name} is no model of one step function, and only steps are counted one by one.",
+            "leave --data out.",
+        )
+    feeds = quantize_sequences(q, data)
+    (feed,) = feeds.values()
+    jobs = [Job((one,)) for one in lanes(bundle, feeds)]
     parts = []
-    for part in _parts(data.lengths):
+    for part in _parts(feed.lengths):
         on_stage(f"count on {backend}", part.start / len(jobs))
-        parts.append(profile_each_step(elf, files.bundle, board, jobs[part], backend))
+        parts.append(profile_each_step(elf, bundle, board, jobs[part], backend))
     counts = np.concatenate(parts)
-    share, of_each = skipped_columns(files.qmodel, run_integer(files.qmodel, x, data.lengths), data.lengths)
+    (run,) = run_functions(q, feeds).values()
+    share, of_each = skipped_columns(q, run, feed.lengths)
     return Distribution(len(counts), spread(counts), share, of_each)
 
 
@@ -76,7 +86,7 @@ def skipped_columns(
     valid = np.arange(next(iter(run.states.values())).shape[1]) < lengths[:, None]
     of_each = {}
     kept = total = 0
-    for held in (op.held for op in qmodel.ops if isinstance(op, QHold)):
+    for held in (op.held for op in qmodel.all_ops if isinstance(op, QHold)):
         after = run.states[held].reshape(*valid.shape, -1)
         same = np.diff(after, axis=1, prepend=0)[valid] == 0
         kept, total = kept + int(same.sum()), total + same.size

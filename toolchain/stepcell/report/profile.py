@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepcell.build import build_firmware, load_bundle, measure_flash
-from stepcell.build.bundle import Bundle
+from stepcell.build.bundle import Bundle, Function
 from stepcell.errors import StepcellError
-from stepcell.ir.sequences import load_sequences
+from stepcell.ir.sequences import load_sequences_for
 from stepcell.report.distribution import Distribution, measure_distribution
 from stepcell.run import (
     Job,
@@ -19,20 +20,19 @@ from stepcell.run import (
     Profile,
     counting_emulator,
     emulator,
-    lane,
+    lane_of,
     profile_step,
     worst_stack,
 )
 from stepcell.target import Board, resolve_target
-from stepcell.validate import open_bundle
-from stepcell.validate.validate import OnStage
+from stepcell.validate import OnStage, open_bundle
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Exact counts of one step, and the memory of the bundle; the fields are those of `profile --json`."""
+    """Exact counts of a step of every function, and the memory of the bundle, as in `profile --json`."""
 
-    profile: Profile
+    profiles: dict[str, Profile]
     text_bytes: int
     rodata_bytes: int
     state_bytes: int
@@ -40,14 +40,16 @@ class Cost:
     distribution: Distribution | None = None
     """Over a data set, where one was given."""
 
+    @property
+    def profile(self) -> Profile:
+        """Of the only function."""
+        (profile,) = self.profiles.values()
+        return profile
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; bytes and instructions of one step."""
-        instructions, macs, cycles = self.profile.instructions, self.profile.macs, self.profile.cycles
-        return {
-            "instructions_per_step": instructions,
-            "macs_per_step": macs,
-            "instructions_per_mac": instructions / macs if macs else None,
-            "cycles_per_step": None if cycles is None else asdict(cycles),
+        described = [{"name": name, **_described(profile)} for name, profile in self.profiles.items()]
+        memory = {
             "flash_bytes": {
                 "text": self.text_bytes,
                 "rodata": self.rodata_bytes,
@@ -58,9 +60,29 @@ class Cost:
                 "stack": self.stack_bytes,
                 "total": self.state_bytes + self.stack_bytes,
             },
-            "layers": [_layer(layer) for layer in self.profile.layers],
-            **({} if self.distribution is None else {"distribution": self.distribution.to_json()}),
         }
+        if len(described) > 1:
+            return {**memory, "functions": described}
+        found = _described(self.profile)
+        layers = {key: found.pop(key) for key in tuple(found) if key.startswith("layers")}
+        more = {} if self.distribution is None else {"distribution": self.distribution.to_json()}
+        return {**found, **memory, **layers, **more}
+
+
+def _described(profile: Profile) -> dict[str, Any]:
+    """One step of a function; of a run, what its end takes, too."""
+    instructions, macs, cycles = profile.instructions, profile.macs, profile.cycles
+    found = {
+        "instructions_per_step": instructions,
+        "macs_per_step": macs,
+        "instructions_per_mac": instructions / macs if macs else None,
+        "cycles_per_step": None if cycles is None else asdict(cycles),
+        "layers": [_layer(layer) for layer in profile.layers],
+    }
+    if profile.ends:
+        found["instructions_at_the_end"] = sum(layer.instructions for layer in profile.ends)
+        found["layers_at_the_end"] = [_layer(layer) for layer in profile.ends]
+    return found
 
 
 def _layer(layer: LayerProfile) -> dict[str, Any]:
@@ -95,20 +117,25 @@ def profile_bundle(
         )
     name = counting_emulator(backend, board)
     files = None if data is None else open_bundle(folder)
-    sequences = None if files is None or data is None else load_sequences(data, files.inputs)
+    sequences = None if files is None or data is None else load_sequences_for(data, files.qmodel.functions)
     on_stage("build and count", 0.0)
     with tempfile.TemporaryDirectory(prefix="stepcell-") as temporary:
         elf = build_firmware([bundle], board, Path(temporary), compiler)
-        profile = profile_step(elf, bundle, board, name)
+        profiles = {f.name: profile_step(elf, bundle, board, name, function=f) for f in bundle.functions}
         flash = measure_flash(elf)
         stack = _measure_stack(elf, bundle, board, name)
         distribution = None
         if files is not None and sequences is not None:
             distribution = measure_distribution(elf, files, board, name, sequences, on_stage)
-    return Cost(profile, flash.text, flash.rodata, bundle.state_bytes, stack, distribution)
+    return Cost(profiles, flash.text, flash.rodata, bundle.state_bytes, stack, distribution)
 
 
 def _measure_stack(elf: Path, bundle: Bundle, board: Board, backend: str) -> int:
-    frames = [np.zeros((2, port.count), np.int64) for port in bundle.inputs]
-    job = Job((lane(bundle, *frames),), Kind.STACK)
+    job = Job((lane_of(bundle, [_zeros(function) for function in bundle.functions]),), Kind.STACK)
     return worst_stack(emulator(backend, elf, board)([job]))
+
+
+def _zeros(function: Function) -> list[NDArray[np.int64]]:
+    """Two frames of every input."""
+    steps = min(2, function.max_steps or 2)
+    return [np.zeros((steps, port.count), np.int64) for port in function.inputs]

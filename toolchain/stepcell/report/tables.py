@@ -4,6 +4,7 @@ from rich.table import Table
 
 from stepcell.report.distribution import Distribution
 from stepcell.report.profile import Cost
+from stepcell.run import LayerProfile, Profile
 from stepcell.validate import Validation
 
 
@@ -28,6 +29,12 @@ def validation_table(result: Validation) -> Table:
         f"{result.label_agreement:.2%} of the source's labels, error at most {result.max_abs_error:.3g}"
     )
     table.add_row("integer against source", "", agreement)
+    if len(result.max_abs_errors) > 1:
+        for name, largest in result.max_abs_errors.items():
+            table.add_row(f"  output {name}", "", f"error at most {largest:.3g}")
+    clipped = ", ".join(f"{count:,} of {name}" for name, count in result.clipped_inputs.items() if count)
+    if clipped:
+        table.caption = f"Numbers beyond what calibration saw, clipped: {clipped}."
     return table
 
 
@@ -35,25 +42,43 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.2%}"
 
 
-def profile_table(cost: Cost) -> Table:
-    """One line a call of a step."""
-    profile = cost.profile
-    table = Table(title="One step", title_justify="left", caption=_memory(cost), caption_justify="left")
+def profile_tables(cost: Cost) -> list[Table]:
+    """One line a call of a step, a table a function; the memory below the last."""
+    several = len(cost.profiles) > 1
+    tables = [
+        _profile_table(f"One step of {name}" if several else "One step", profile)
+        for name, profile in cost.profiles.items()
+    ]
+    tables[-1].caption = _memory(cost)
+    return tables
+
+
+def _profile_table(title: str, profile: Profile) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
     for name in ("layer", "function"):
         table.add_column(name)
     for name in ("instructions", "MACs", "per MAC", "cycles (model)"):
         table.add_column(name, justify="right")
     for layer in profile.layers:
-        ratio = f"{layer.instructions / layer.macs:.2f}" if layer.macs else ""
-        cycles = "" if layer.cycles is None else f"{layer.cycles.estimate:,}"
-        macs = f"{layer.macs:,}" if layer.macs else ""
-        table.add_row(layer.layer, layer.function, f"{layer.instructions:,}", macs, ratio, cycles)
+        table.add_row(*_layer_row(layer))
     table.add_section()
     total = profile.cycles
     cycles = "" if total is None else f"{total.low:,} .. {total.high:,}"
     ratio = f"{profile.instructions / profile.macs:.2f}" if profile.macs else ""
     table.add_row("step", "", f"{profile.instructions:,}", f"{profile.macs:,}", ratio, cycles)
+    if profile.ends:
+        table.add_section()
+    for layer in profile.ends:
+        name, *row = _layer_row(layer)
+        table.add_row(f"{name}, at the end", *row)
     return table
+
+
+def _layer_row(layer: LayerProfile) -> tuple[str, ...]:
+    ratio = f"{layer.instructions / layer.macs:.2f}" if layer.macs else ""
+    cycles = "" if layer.cycles is None else f"{layer.cycles.estimate:,}"
+    macs = f"{layer.macs:,}" if layer.macs else ""
+    return layer.layer, layer.function, f"{layer.instructions:,}", macs, ratio, cycles
 
 
 def distribution_table(found: Distribution) -> Table:

@@ -5,7 +5,18 @@ from stepcell.run.cycles import CycleEstimate
 from stepcell.run.emulators import EMULATORS, check_emulator, counting_emulator, emulator, emulators_of
 from stepcell.run.faults import FirmwareFault
 from stepcell.run.host import run_host
-from stepcell.run.jobs import Job, JobResult, Kind, Lane, LaneResult, lane, split_state
+from stepcell.run.jobs import (
+    Job,
+    JobResult,
+    Kind,
+    Lane,
+    LaneResult,
+    Part,
+    PartResult,
+    lane,
+    lane_of,
+    split_state,
+)
 from stepcell.run.profile import LayerProfile, Profile, profile_each_step, profile_step
 from stepcell.run.qemu import run_qemu
 from stepcell.run.qemu_user import run_qemu_user
@@ -24,12 +35,15 @@ __all__ = [
     "Lane",
     "LaneResult",
     "LayerProfile",
+    "Part",
+    "PartResult",
     "Profile",
     "check_emulator",
     "counting_emulator",
     "emulator",
     "emulators_of",
     "lane",
+    "lane_of",
     "profile_each_step",
     "profile_step",
     "run_host",

@@ -1,6 +1,6 @@
 """What to run and what came out, the same for every backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stepcell.build import Bundle, Port
+from stepcell.build import Bundle, Function, Port
 from stepcell.errors import StepcellError
 
 Array = NDArray[Any]
@@ -23,10 +23,10 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Lane:
-    """One state of one model, and its frames: input name -> integers [T, count]."""
+class Part:
+    """T steps of one function: input name -> integers [T, count]. A run takes them all in one call."""
 
-    bundle: Bundle
+    function: Function
     inputs: Mapping[str, Array]
 
     @property
@@ -34,10 +34,28 @@ class Lane:
         """T."""
         return len(next(iter(self.inputs.values()))) if self.inputs else 0
 
+    @property
+    def calls(self) -> int:
+        """How often the function is called."""
+        return self.steps if self.function.is_step else 1
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One state of one model, and what its functions are fed, one after the other."""
+
+    bundle: Bundle
+    parts: tuple[Part, ...]
+
+    @property
+    def steps(self) -> int:
+        """Of all parts."""
+        return sum(part.steps for part in self.parts)
+
 
 @dataclass(frozen=True)
 class Job:
-    """Lanes that start from the initial state and step in turns, all of the same T.
+    """Lanes that start from the initial state and call in turns, all equally often.
 
     `misaligned` moves every input and output one byte off its natural alignment.
     """
@@ -46,19 +64,46 @@ class Job:
     kind: Kind = Kind.RUN
     misaligned: bool = False
 
+    @property
+    def steps(self) -> int:
+        """Of all lanes."""
+        return sum(lane.steps for lane in self.lanes)
+
 
 @dataclass(frozen=True)
-class LaneResult:
-    """After each step: the raw state [T, state bytes], and output name -> integers [T, count].
+class PartResult:
+    """After each call: the raw state [calls, state bytes]; output name -> integers [T, count].
 
-    `stack_bytes` [T] is what each call of step used, of a stack job only; `selftest` is the code that the
-    model's self-test returned (0: passed), of a self-test job only.
+    Of a run, finished outputs are [1, count]. `stack_bytes` [calls] is what each call used, of a stack job.
     """
 
     states: NDArray[np.uint8]
     outputs: Mapping[str, Array]
     stack_bytes: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True)
+class LaneResult:
+    """What each part gave; `selftest` is the code of the model's self-test (0: passed), of such a job."""
+
+    parts: tuple[PartResult, ...]
     selftest: int | None = None
+
+    @property
+    def only(self) -> PartResult:
+        """The result of a lane with one part."""
+        (part,) = self.parts
+        return part
+
+    @property
+    def states(self) -> NDArray[np.uint8]:
+        """Of the only part."""
+        return self.only.states
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        """Of the only part."""
+        return self.only.outputs
 
 
 JobResult = tuple[LaneResult, ...]
@@ -66,28 +111,49 @@ JobResult = tuple[LaneResult, ...]
 
 
 def lane(bundle: Bundle, *inputs: ArrayLike) -> Lane:
-    """A lane from one array [T, ...] per input, in the manifest's order; inner axes are flattened.
+    """A lane from one array [T, ...] per input of the only function, in the manifest's order.
 
-    Raises StepcellError for a wrong number of inputs, a wrong size, or values that the dtype cannot hold.
+    Inner axes are flattened. Raises StepcellError for a wrong number of inputs, a wrong size, values that the
+    dtype cannot hold, or more steps than a run may have.
     """
-    if len(inputs) != len(bundle.inputs):
-        names = ", ".join(port.name for port in bundle.inputs)
+    return Lane(bundle, (_part(bundle, bundle.main, inputs),))
+
+
+def lane_of(bundle: Bundle, inputs: Sequence[Sequence[ArrayLike]]) -> Lane:
+    """A lane from the inputs of every function, in the manifest's order; see `lane`."""
+    given = zip(bundle.functions, inputs, strict=True)
+    return Lane(bundle, tuple(_part(bundle, function, arrays) for function, arrays in given))
+
+
+def _part(bundle: Bundle, function: Function, inputs: Sequence[ArrayLike]) -> Part:
+    who = f"Model {bundle.name}"
+    if len(bundle.functions) > 1:
+        who = f"Function {function.name} of model {bundle.name}"
+    if len(inputs) != len(function.inputs):
+        names = ", ".join(port.name for port in function.inputs)
         raise StepcellError(
-            f"Model {bundle.name} takes {len(bundle.inputs)} inputs ({names}); {len(inputs)} were given.",
+            f"{who} takes {len(function.inputs)} inputs ({names}); {len(inputs)} were given.",
             "Give one array per input.",
         )
-    given = zip(bundle.inputs, inputs, strict=True)
+    given = zip(function.inputs, inputs, strict=True)
     arrays = {port.name: _fit(bundle.name, port, values) for port, values in given}
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
         raise StepcellError(
             f"Inputs of model {bundle.name} differ in length: {lengths}.", "Give every input the same steps."
         )
-    return Lane(bundle, arrays)
+    part = Part(function, arrays)
+    if function.max_steps is not None and part.steps > function.max_steps:
+        raise StepcellError(
+            f"A sequence for {who[0].lower()}{who[1:]} has {part.steps} steps; it was compiled for at most "
+            f"{function.max_steps}.",
+            f"give shorter sequences, or compile it again with --max-steps {part.steps}.",
+        )
+    return part
 
 
 def split_state(bundle: Bundle, states: NDArray[np.uint8]) -> dict[str, Array]:
-    """Raw states [T, state bytes] as field name -> integers [T, count]."""
+    """Raw states [calls, state bytes] as field name -> integers [calls, count]."""
     return {f.name: take(states, f.offset, f.dtype, f.count) for f in bundle.state_fields}
 
 

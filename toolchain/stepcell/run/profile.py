@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.build import Bundle, Call, Port
+from stepcell.build import Bundle, Call, Function, Port
 from stepcell.build.elf import Firmware
 from stepcell.run.counts import NO_SITE, Counts, Marks, Watch
 from stepcell.run.cycles import CycleEstimate, estimate_cycles
 from stepcell.run.emulators import count, count_each, counting_emulator
-from stepcell.run.jobs import Array, Job, lane
+from stepcell.run.jobs import Array, Job, Lane, Part
 from stepcell.target import Board, CycleTable, load_core
 
 GLUE = "glue"
@@ -37,9 +37,13 @@ class LayerProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """One step: the layers in the order of execution, then `glue` (the generated functions themselves)."""
+    """One step: the layers in the order of execution, then `glue` (the generated functions themselves).
+
+    `ends` are the calls that a run makes once, at its end.
+    """
 
     layers: tuple[LayerProfile, ...]
+    ends: tuple[LayerProfile, ...] = ()
 
     @property
     def instructions(self) -> int:
@@ -65,25 +69,37 @@ class Profile:
 
 
 def profile_step(
-    elf: Path, bundle: Bundle, board: Board, backend: str | None = None, steps: int = 4
+    elf: Path,
+    bundle: Bundle,
+    board: Board,
+    backend: str | None = None,
+    steps: int = 4,
+    function: Function | None = None,
 ) -> Profile:
     """Count the instructions of a step in the firmware `elf`, from runs of `steps` and of twice as many.
 
-    `backend` is an emulator that counts; None takes the board's preferred one.
-    Raises StepcellError for an unknown backend or a missing emulator, RuntimeError where the calls are not
-    those of the manifest.
+    `backend` is an emulator that counts; None takes the board's preferred one. `function`: the only one for
+    None. Raises StepcellError for an unknown backend or a missing emulator, RuntimeError where the calls are
+    not those of the manifest.
     """
-    firmware = Firmware(elf)
+    firmware, called = Firmware(elf), function or bundle.main
     name = counting_emulator(backend, board)
-    counts = _count_steps(elf, bundle, board, name, steps, _watch(firmware, bundle))
-    sites = _layers_of_sites(firmware, bundle, counts)
-    indices = [*range(len(bundle.calls)), len(bundle.calls)]
-    calls = [*bundle.calls, Call(GLUE, f"{bundle.name}_step", 0)]
-    parts = [_part(firmware, counts, {site for site, at in sites.items() if at == i}) for i in indices]
+    more = min(2 * steps, called.max_steps or 2 * steps)
+    whole, counts = _count_steps(elf, bundle, called, board, name, (more // 2, more))
+    steps = more - more // 2
+    sites = _layers_of_sites(firmware, called, counts)
     table = load_core(board.core).cycles
-    return Profile(
-        tuple(_layer(firmware, call, part, steps, table) for call, part in zip(calls, parts, strict=True))
-    )
+
+    def layer(call: Call, index: int, of: Counts, times: int) -> LayerProfile:
+        part = _part(firmware, of, {site for site, at in sites.items() if at == index})
+        return _layer(firmware, call, part, times, table)
+
+    first_end = len(called.calls)
+    layers = [layer(call, i, counts, steps) for i, call in enumerate(called.calls)]
+    ends = [layer(call, first_end + i, whole, 1) for i, call in enumerate(called.ends)]
+    glue = Call(GLUE, f"{called.prefix}_{'step' if called.is_step else 'run'}", 0)
+    layers.append(layer(glue, first_end + len(ends), counts, steps))
+    return Profile(tuple(layers), tuple(ends))
 
 
 def profile_each_step(
@@ -97,7 +113,7 @@ def profile_each_step(
     address = {symbol.name: symbol.address for symbol in firmware.symbols}
     sections = (firmware.sections[name] for name in (".model_text", ".library") if name in firmware.sections)
     ranges = tuple((s.address, s.address + s.size) for s in sections if s.size)
-    marks = Marks(address[f"{bundle.name}_step"], address[f"{bundle.name}_init"], ranges)
+    marks = Marks(address[f"{bundle.main.prefix}_step"], address[f"{bundle.name}_init"], ranges)
     counts = count_each(counting_emulator(backend, board), elf, board, jobs, marks)
     steps = sum(lane.steps for job in jobs for lane in job.lanes)
     if len(counts) != steps:
@@ -119,17 +135,25 @@ def _layer(
     )
 
 
-def _count_steps(elf: Path, bundle: Bundle, board: Board, backend: str, steps: int, watch: Watch) -> Counts:
-    """Counts of `steps` steps: a run of twice as many, less a run of `steps`, so that the rest cancels."""
-    short = count(backend, elf, board, [random_job(bundle, steps)], watch)
-    return count(backend, elf, board, [random_job(bundle, 2 * steps)], watch).minus(short)
+def _count_steps(
+    elf: Path, bundle: Bundle, function: Function, board: Board, backend: str, steps: tuple[int, int]
+) -> tuple[Counts, Counts]:
+    """Counts of a run of the larger number of steps, and what it executed more than one of the smaller."""
+    watch = _watch(Firmware(elf), function)
+    short, long = (count(backend, elf, board, [random_job(bundle, n, function)], watch) for n in steps)
+    return long, long.minus(short)
 
 
-def random_job(bundle: Bundle, steps: int) -> Job:
+def random_job(bundle: Bundle, steps: int, function: Function | None = None) -> Job:
     """Frames over the whole range of every input; a longer job starts with the frames of a shorter one."""
     random = np.random.default_rng(0)
-    rows = [[_random_frame(random, port) for port in bundle.inputs] for _ in range(steps)]
-    return Job((lane(bundle, *(np.stack(column) for column in zip(*rows, strict=True))),))
+    called = function or bundle.main
+    rows = [[_random_frame(random, port) for port in called.inputs] for _ in range(steps)]
+    inputs = {
+        port.name: np.array([row[i] for row in rows], port.dtype).reshape(steps, port.count)
+        for i, port in enumerate(called.inputs)
+    }
+    return Job((Lane(bundle, (Part(called, inputs),)),))
 
 
 def _random_frame(random: np.random.Generator, port: Port) -> Array:
@@ -137,22 +161,21 @@ def _random_frame(random: np.random.Generator, port: Port) -> Array:
     return random.integers(-limit, limit, port.count, endpoint=True)
 
 
-def _watch(firmware: Firmware, bundle: Bundle) -> Watch:
+def _watch(firmware: Firmware, function: Function) -> Watch:
     """The generated functions of a step; compilers may split them into parts with a suffix."""
-    pattern = re.compile(rf"{bundle.name}_(step|push|read)(\..+)?")
+    pattern = re.compile(rf"{function.prefix}_(step|push|read|run|finish|stage_\w+)(\..+)?")
     found = [symbol for symbol in firmware.symbols if pattern.fullmatch(symbol.name)]
     return Watch(tuple((symbol.address, symbol.address + symbol.size) for symbol in found))
 
 
-def _layers_of_sites(firmware: Firmware, bundle: Bundle, counts: Counts) -> dict[int, int]:
+def _layers_of_sites(firmware: Firmware, function: Function, counts: Counts) -> dict[int, int]:
     """Call site -> index of its call; sites that call none of the runtime's functions belong to the glue."""
-    functions = {call.function for call in bundle.calls}
-    made = [(site, firmware.names_at(to) & functions) for site, to in counts.sites.items()]
+    expected = [call.function for call in (*function.calls, *function.ends)]
+    made = [(site, firmware.names_at(to) & set(expected)) for site, to in counts.sites.items()]
     calls = [(site, names) for site, names in made if names]
-    expected = [call.function for call in bundle.calls]
     if len(calls) != len(expected) or any(e not in n for e, (_, n) in zip(expected, calls, strict=True)):
         found = [", ".join(sorted(names)) for _, names in calls]
-        raise RuntimeError(f"a step of {bundle.name} calls {found}, but its manifest lists {expected}")
+        raise RuntimeError(f"a step of {function.prefix} calls {found}, but its manifest lists {expected}")
     glue = {site: len(expected) for site in (NO_SITE, *counts.sites)}
     return glue | {site: index for index, (site, _) in enumerate(calls)}
 

@@ -66,7 +66,7 @@ def _parts(jobs: Sequence[Job], room: int, board: Board) -> Iterator[list[Job]]:
             part, used, steps = [], 0, 0
         part.append(job)
         used += size
-        steps += job.lanes[0].steps * len(job.lanes)
+        steps += job.steps
     if part:
         yield part
 

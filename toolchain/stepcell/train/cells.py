@@ -1,28 +1,19 @@
 """One step of a recurrent cell in torch: the equations of `reference.float_ops`, differentiable.
 
-These serve what torch's own kernels cannot compute: linear_before_reset=0, clipping, coupled gates and
-other activations. Gates and biases are in ONNX order.
+These serve what torch's own kernels cannot compute: linear_before_reset=0, clip, peepholes, coupled gates,
+projections and other activations. Gates and biases are in ONNX order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from stepcell.ir.ops import Gate, Gru, Lstm, Rnn
+from stepcell.ir.ops import Gru, Lstm, Rnn
+from stepcell.train.gates import activated
 
 Weights = Mapping[str, Tensor]
-
-GATES: dict[str, Callable[[Tensor], Tensor]] = {
-    "Sigmoid": torch.sigmoid,
-    "Tanh": torch.tanh,
-    "Relu": torch.relu,
-}
-
-
-def _apply(gate: Gate, x: Tensor) -> Tensor:
-    return GATES[gate.function](x)
 
 
 def _clip(x: Tensor, limit: float | None) -> Tensor:
@@ -30,14 +21,17 @@ def _clip(x: Tensor, limit: float | None) -> Tensor:
 
 
 def lstm(op: Lstm, weights: Weights, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One step: x [N, I], h [N, H], c [N, H] -> (h', c')."""
+    """One step: x [N, I], h [N, P], c [N, H] -> (h', c'); P = H without a projection."""
     preactivation = linear(x, weights[op.input_weights], weights[op.input_bias])
     preactivation = preactivation + linear(h, weights[op.recurrent_weights], weights[op.recurrent_bias])
-    i, o, f, cell = _clip(preactivation, op.clip).chunk(4, dim=1)
+    i, o, f, cell = preactivation.chunk(4, dim=1)
+    holes = weights[op.peepholes].chunk(3) if op.peepholes else (torch.zeros_like(c),) * 3
     gate, candidate, output = op.gates
-    i, o, f = _apply(gate, i), _apply(gate, o), _apply(gate, f)
-    c_next = (1.0 - i if op.input_forget else f) * c + i * _apply(candidate, cell)
-    return o * _apply(output, c_next), c_next  # ONNX Runtime clips the gates, not the cell
+    i = activated(gate, _clip(i + holes[0] * c, op.clip))
+    f = 1.0 - i if op.input_forget else activated(gate, _clip(f + holes[2] * c, op.clip))
+    c_next = _clip(f * c + i * activated(candidate, _clip(cell, op.clip)), op.cell_clip)
+    h_next = activated(gate, _clip(o + holes[1] * c_next, op.clip)) * activated(output, c_next)
+    return linear(h_next, weights[op.projection]) if op.projection else h_next, c_next
 
 
 def gru(op: Gru, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
@@ -46,10 +40,10 @@ def gru(op: Gru, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
     rz, rr, rn = weights[op.recurrent_weights].chunk(3)
     bz, br, bn = weights[op.recurrent_bias].chunk(3)
     gate, candidate = op.gates
-    z = _apply(gate, _clip(xz + linear(h, rz, bz), op.clip))
-    r = _apply(gate, _clip(xr + linear(h, rr, br), op.clip))
+    z = activated(gate, _clip(xz + linear(h, rz, bz), op.clip))
+    r = activated(gate, _clip(xr + linear(h, rr, br), op.clip))
     recurrent = r * linear(h, rn, bn) if op.linear_before_reset else linear(r * h, rn, bn)
-    n = _apply(candidate, _clip(xn + recurrent, op.clip))
+    n = activated(candidate, _clip(xn + recurrent, op.clip))
     return n + z * (h - n)
 
 
@@ -57,4 +51,4 @@ def rnn(op: Rnn, weights: Weights, x: Tensor, h: Tensor) -> Tensor:
     """One step: x [N, I], h [N, H] -> h'."""
     preactivation = linear(x, weights[op.input_weights], weights[op.input_bias])
     preactivation = preactivation + linear(h, weights[op.recurrent_weights], weights[op.recurrent_bias])
-    return _apply(op.gate, _clip(preactivation, op.clip))
+    return activated(op.gate, _clip(preactivation, op.clip))

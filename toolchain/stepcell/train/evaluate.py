@@ -45,12 +45,14 @@ def predict(module: nn.Module, data: Sequences, per_step: bool) -> Tensor:
     regression = data.y is not None and data.y.dtype.kind == "f"
     call = module if regression else getattr(module, "logits", module)
     names = getattr(module, "input_names", ("x",))
-    return rows(call({names[0]: x, **inputs} if inputs else x, lengths), lengths, per_step)
+    answers = call({names[0]: x, **inputs} if inputs else x, lengths)
+    return rows(answers, lengths // data.frames_per_step, per_step)
 
 
 def labels(data: Sequences) -> Tensor:
     """The labels of the judged rows: int [M], or float [M, O]."""
-    return targets(torch.from_numpy(np.asarray(data.y)), torch.from_numpy(data.lengths), data.y_per_step)
+    lengths = torch.from_numpy(data.lengths) // data.frames_per_step
+    return targets(torch.from_numpy(np.asarray(data.y)), lengths, data.y_per_step)
 
 
 def _chunks(count: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:

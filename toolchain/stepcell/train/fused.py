@@ -7,7 +7,7 @@ compute the GRU with linear_before_reset=1 and keep both biases apart, as ONNX d
 import torch
 from torch import Tensor
 
-from stepcell.ir.ops import RELU, SIGMOID, TANH, Gru, Lstm, Recurrent, Rnn
+from stepcell.ir.ops import TANH, Gru, Lstm, Recurrent, Rnn, is_plain
 from stepcell.train.cells import Weights
 
 _TORCH_GRU = (1, 0, 2)
@@ -16,16 +16,7 @@ _TORCH_LSTM = (0, 2, 3, 1)
 
 def has_kernel(op: Recurrent) -> bool:
     """Whether torch has a kernel for exactly this cell."""
-    if op.clip is not None:
-        return False
-    match op:
-        case Lstm():
-            special = op.peepholes or op.projection or op.input_forget
-            return op.gates == (SIGMOID, TANH, TANH) and not special
-        case Gru():
-            return op.gates == (SIGMOID, TANH) and op.linear_before_reset
-        case Rnn():
-            return op.gate in (TANH, RELU)
+    return is_plain(op) and not (isinstance(op, Gru) and not op.linear_before_reset)
 
 
 def run(op: Recurrent, weights: Weights, x: Tensor, states: dict[str, Tensor]) -> Tensor:

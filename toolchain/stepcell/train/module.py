@@ -38,6 +38,8 @@ def from_module(module: "StepModule", model: Model) -> Model:
 class StepModule(nn.Module):
     """A Model in torch: `module(x [N, T, ...], lengths [N]) -> output`, ragged batches padded at the end.
 
+    x and lengths count frames, of which a step may take several; T of an output counts steps.
+
     The output is [N, ...] where `finish` defines it, [N, T, ...] where a stage does (not to be read past
     a sequence's length); several outputs are a tuple, several inputs a mapping by name.
     """
@@ -84,7 +86,8 @@ class StepModule(nn.Module):
         weights, streams = self.weights(), self._streams(x)
         first = next(iter(streams.values()))
         count, steps = first.shape[:2]
-        lengths = torch.full((count,), steps) if lengths is None else lengths
+        frames = self._function.frames_per_step
+        lengths = torch.full((count,), steps) if lengths is None else lengths // frames
         lengths, states = lengths.to(first.device), self._initial_states(count)
         for stage in self._function.stages:
             record = dict.fromkeys((*stage.outputs, *(name for name in wanted if _defines(stage, name))))
@@ -96,7 +99,13 @@ class StepModule(nn.Module):
 
     def _streams(self, x: Inputs) -> Values:
         named = dict(x) if isinstance(x, Mapping) else {self.input_names[0]: x}
-        return {value.name: self._typed(named[value.name], value) for value in self._function.inputs}
+        steps = {name: self._in_steps(x) for name, x in named.items()}
+        return {value.name: self._typed(steps[value.name], value) for value in self._function.inputs}
+
+    def _in_steps(self, x: Tensor) -> Tensor:
+        """[N, T, ...] with the frames of a step together: [N, T / s, s, ...]."""
+        frames = self._function.frames_per_step
+        return x if frames == 1 else x.reshape(len(x), x.shape[1] // frames, frames, *x.shape[2:])
 
     def _typed(self, x: Tensor, value: Value) -> Tensor:
         return x if value.dtype == "token" else x.to(next(self.parameters()).dtype)

@@ -1,44 +1,46 @@
 """One operation of a step graph in torch, over any batch: sequences at one step, or all steps folded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import conv1d, conv2d, embedding, linear, pad
 
 from stepcell.ir.ops import (
     Activate,
+    Append,
+    ArgMax,
+    Attend,
     Binary,
     Concat,
     Constant,
+    Conv,
     Count,
     Dense,
     Embed,
     Gru,
     Lstm,
     Mean,
+    Normalize,
     Op,
+    Reduce,
     Rnn,
     Take,
 )
-from stepcell.train import cells
+from stepcell.train import cells, functions
 from stepcell.train.cells import Weights
 
 Values = dict[str, Tensor]
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda x: x,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softmax": lambda x: torch.softmax(x, dim=-1),
-}
 _BINARIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
+    "div": torch.div,
     "max": torch.maximum,
+    "min": torch.minimum,
 }
 
 
@@ -55,18 +57,33 @@ def evaluate(op: Op, weights: Weights, values: Values) -> None:
         case Mean():
             count = values[op.count].clamp(min=1)
             values[op.y.name] = values[op.total] / count.reshape(-1, *[1] * len(op.y.shape))
+        case Reduce():
+            values[op.y.name] = functions.reduce(op, values[op.x])
+        case Normalize():
+            values[op.y.name] = functions.normalize(op, weights, values[op.x])
+        case ArgMax():
+            values[op.y.name] = values[op.x].argmax(dim=-1)
+        case Append():
+            values[op.y.name] = functions.append(op, values[op.memory], values[op.count], values[op.x])
+        case Attend():
+            read = (values[name] for name in (op.query, op.keys, op.values, op.count))
+            values[op.y.name] = functions.attend(op, *read)
         case _:
             values[op.y.name] = _pointwise(op, weights, values)
 
 
 def _pointwise(
-    op: Dense | Activate | Binary | Constant | Take | Concat | Embed | Count, weights: Weights, values: Values
+    op: Dense | Conv | Activate | Binary | Constant | Take | Concat | Embed | Count,
+    weights: Weights,
+    values: Values,
 ) -> Tensor:
     match op:
         case Dense():
             return linear(values[op.x], weights[op.weights], weights[op.bias])
+        case Conv():
+            return _conv(op, weights, values[op.x])
         case Activate():
-            return _ACTIVATIONS[op.function](values[op.x])
+            return functions.activate(op, values[op.x])
         case Binary():
             return _broadcast(op, values[op.a], values[op.b])
         case Constant():
@@ -86,8 +103,19 @@ def flat(x: Tensor) -> Tensor:
     return x.reshape(x.shape[0], -1)
 
 
+def _conv(op: Conv, weights: Weights, x: Tensor) -> Tensor:
+    """x [B, *spatial, C], channels last, padded by hand since torch pads both ends alike."""
+    w = weights[op.weights].movedim(-1, 1)
+    pads = [n for pair in reversed(op.pads) for n in pair]
+    function = conv1d if w.ndim == 3 else conv2d
+    y = function(pad(x.movedim(-1, 1), pads), w, weights[op.bias], op.strides, 0, op.dilations, op.groups)
+    return y.movedim(1, -1)
+
+
 def _take(op: Take, x: Tensor) -> Tensor:
     whole = op.indices == tuple(range(x.shape[1]))
+    if -1 in op.indices:
+        x, op = pad(x, [0, 1]), replace(op, indices=tuple(i if i >= 0 else x.shape[1] for i in op.indices))
     taken = x if whole else x[:, _index(op.indices).to(x.device)]
     return taken.reshape(-1, *op.y.shape)
 

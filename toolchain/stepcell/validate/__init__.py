@@ -1,5 +1,6 @@
 """Is what runs on the chip what was validated? Every link of the chain, compared."""
 
-from stepcell.validate.validate import Validation, open_bundle, validate
+from stepcell.validate.files import BundleFiles, open_bundle
+from stepcell.validate.validate import OnStage, Validation, validate
 
-__all__ = ["Validation", "open_bundle", "validate"]
+__all__ = ["BundleFiles", "OnStage", "Validation", "open_bundle", "validate"]

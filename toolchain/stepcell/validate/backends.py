@@ -8,9 +8,22 @@ import numpy as np
 
 from stepcell.build import Bundle, build_firmware, build_host
 from stepcell.errors import StepcellError
-from stepcell.ir.qmodel import IntArray
+from stepcell.ir.qmodel import IntArray, QModel
+from stepcell.reference.integer_data import Feed
 from stepcell.reference.integer_model import IntegerRun
-from stepcell.run import EMULATORS, Job, JobResult, check_emulator, emulator, lane, run_host, split_state
+from stepcell.run import (
+    EMULATORS,
+    Job,
+    JobResult,
+    Lane,
+    LaneResult,
+    check_emulator,
+    emulator,
+    lane_of,
+    run_host,
+    split_state,
+)
+from stepcell.run.jobs import Array
 from stepcell.target import resolve_target
 
 BACKENDS = ("host", *EMULATORS)
@@ -28,20 +41,35 @@ def check_backends(names: Sequence[str]) -> None:
         raise StepcellError(f"backend '{unknown}' is unknown.", f"choose from {', '.join(BACKENDS)}.")
 
 
+def lanes(bundle: Bundle, feeds: Mapping[str, Feed]) -> list[Lane]:
+    """One lane for each of N sequences, which every function of the model is fed in order.
+
+    Raises StepcellError for a sequence that is longer than the bundle was compiled for.
+    """
+    in_order = list(feeds.values())
+    count = len(in_order[0].lengths)
+    return [
+        lane_of(
+            bundle,
+            [[array[i, : feed.lengths[i]] for array in feed.inputs.values()] for feed in in_order],
+        )
+        for i in range(count)
+    ]
+
+
 def run_backend(
     backend: str,
     bundle: Bundle,
-    x: IntArray,
-    lengths: IntArray,
+    feeds: Mapping[str, Feed],
     compiler: str | None = None,
     on_part: OnPart = lambda _: None,
 ) -> list[JobResult]:
-    """Run N sequences of quantized frames x [N, T, ...] through the bundle's C, each from its initial state.
+    """Run N sequences of quantized frames through the bundle's C, each from its initial state.
 
     Raises StepcellError for an unknown backend, a missing tool, or a target without that backend.
     """
     check_backends([backend])
-    jobs = [Job((lane(bundle, frames[:steps]),)) for frames, steps in zip(x, lengths, strict=True)]
+    jobs = [Job((one,)) for one in lanes(bundle, feeds)]
     results: list[JobResult] = []
     with tempfile.TemporaryDirectory(prefix="stepcell-") as folder:
         runner = _runner(backend, bundle, Path(folder), compiler)
@@ -56,20 +84,41 @@ def _parts(jobs: list[Job]) -> Iterator[list[Job]]:
     part: list[Job] = []
     for job in jobs:
         part.append(job)
-        if sum(of.lanes[0].steps for of in part) >= STEPS_AT_ONCE:
+        if sum(of.steps for of in part) >= STEPS_AT_ONCE:
             yield part
             part = []
     if part:
         yield part
 
 
-def outputs(results: list[JobResult], steps: int) -> IntArray:
-    """What the C answered after every step, [N, steps, O]; zero beyond a sequence's length."""
-    answers = [next(iter(result.outputs.values())) for (result,) in results]
-    stored = np.zeros((len(answers), steps, answers[0].shape[1]), np.int64)
+def outputs(
+    bundle: Bundle, qmodel: QModel, results: list[JobResult], feeds: Mapping[str, Feed]
+) -> dict[str, dict[str, IntArray]]:
+    """What the C of every function answered, by the names of the model and laid out as `IntegerRun`'s.
+
+    [N, T, ...] of every step, [N, 1, ...] of a run's end; zero beyond a sequence's length.
+    """
+    found: dict[str, dict[str, IntArray]] = {}
+    for number, function in enumerate(qmodel.functions):
+        steps = next(iter(feeds[function.name].inputs.values())).shape[1]
+        ports = zip(function.outputs, bundle.functions[number].outputs, strict=True)
+        found[function.name] = {
+            output.value.name: _stacked(
+                [result.parts[number].outputs[port.name] for (result,) in results],
+                1 if output.finished and not function.is_step else steps,
+                output.value.shape,
+            )
+            for output, port in ports
+        }
+    return found
+
+
+def _stacked(answers: list[Array], rows: int, shape: tuple[int, ...]) -> IntArray:
+    """Answers [steps of each, size] as [N, rows, *shape]."""
+    stored = np.zeros((len(answers), rows, answers[0].shape[1]), np.int64)
     for row, answer in zip(stored, answers, strict=True):
         row[: len(answer)] = answer
-    return stored
+    return stored.reshape(len(answers), rows, *shape)
 
 
 def _runner(
@@ -88,32 +137,53 @@ def _runner(
     return emulator(backend, build_firmware([bundle], board, folder, compiler), board)
 
 
-def mismatches(bundle: Bundle, results: list[JobResult], reference: IntegerRun, lengths: IntArray) -> int:
+def mismatches(
+    bundle: Bundle, results: list[JobResult], runs: Mapping[str, IntegerRun], feeds: Mapping[str, Feed]
+) -> int:
     """How many values (every state and output after every valid step) differ from the reference."""
-    wrong = 0
-    for i, ((result,), steps) in enumerate(zip(results, lengths, strict=True)):
-        found = split_state(bundle, result.states)
-        wrong += sum(_differing(found[name], states[i, :steps]) for name, states in reference.states.items())
-        (outputs,) = result.outputs.values()
-        wrong += _differing(outputs, reference.outputs[i, :steps])
-    return wrong
+    each = zip(runs.values(), feeds.values(), strict=True)
+    return sum(
+        _wrong_in_part(bundle, number, result, run, i, int(feed.lengths[i]))
+        for number, (run, feed) in enumerate(each)
+        for i, (result,) in enumerate(results)
+    )
+
+
+def _wrong_in_part(
+    bundle: Bundle, number: int, result: LaneResult, run: IntegerRun, sequence: int, steps: int
+) -> int:
+    """Of what one function made of one sequence."""
+    part = result.parts[number]
+    states = split_state(bundle, part.states)
+    found = [states[name] for name in run.states]
+    found += [part.outputs[port.name] for port in bundle.functions[number].outputs]
+    wanted = (*run.states.values(), *run.outputs.values())
+    return sum(_differing(a, b[sequence, :steps]) for a, b in zip(found, wanted, strict=True))
 
 
 def session_mismatches(
-    outputs: IntArray, states: Mapping[str, IntArray], reference: IntegerRun, lengths: IntArray
+    found: Mapping[str, tuple[Mapping[str, IntArray], Mapping[str, IntArray]]],
+    runs: Mapping[str, IntegerRun],
+    feeds: Mapping[str, Feed],
 ) -> int:
-    """The same count for arrays [N, T, ...] as ONNX Runtime returns them."""
+    """The same count for (outputs, states) of each function, laid out as `IntegerRun`'s."""
     wrong = 0
-    for i, steps in enumerate(lengths):
-        wrong += _differing(outputs[i, :steps], reference.outputs[i, :steps])
-        wrong += sum(_differing(states[n][i, :steps], s[i, :steps]) for n, s in reference.states.items())
+    for name, (outputs, states) in found.items():
+        run = runs[name]
+        pairs = [(outputs[key], array) for key, array in run.outputs.items()]
+        pairs += [(states[key], array) for key, array in run.states.items()]
+        for i, steps in enumerate(feeds[name].lengths):
+            wrong += sum(_differing(array[i, :steps], other[i, :steps]) for array, other in pairs)
     return wrong
 
 
-def values_compared(reference: IntegerRun, lengths: IntArray) -> int:
-    """States and outputs of every valid step."""
-    width = sum(_width(states) for states in reference.states.values()) + _width(reference.outputs)
-    return int(lengths.sum()) * width
+def values_compared(runs: Mapping[str, IntegerRun], feeds: Mapping[str, Feed]) -> int:
+    """States and outputs of every valid step, or of a run's end."""
+    return sum(
+        int(np.minimum(feeds[name].lengths, array.shape[1]).sum()) * _width(array)
+        for name, run in runs.items()
+        for array in (*run.states.values(), *run.outputs.values())
+    )
 
 
 def _width(array: IntArray) -> int:

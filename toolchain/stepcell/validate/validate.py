@@ -1,26 +1,17 @@
 """The whole chain over a whole data set: source, compressed float, integers, ONNX Runtime, C, chips."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stepcell.build import Bundle, load_bundle
-from stepcell.errors import StepcellError
 from stepcell.importers.onnx.load import read_model
-from stepcell.ir.files import load_model, load_qmodel, source_from_json
-from stepcell.ir.model import FloatArray, Model, Source, SourceTensor
-from stepcell.ir.ops import Value
-from stepcell.ir.qmodel import IntArray, QModel
 from stepcell.ir.sequences import Sequences
-from stepcell.reference.float_model import run_float
-from stepcell.reference.float_ops import softmax
-from stepcell.reference.integer_model import IntegerRun, run_integer
-from stepcell.reference.integer_ops import quantize_input
-from stepcell.reference.integer_session import run_integer_in_onnx_runtime
+from stepcell.reference.float_model import run_float_functions
+from stepcell.reference.float_session import run_float_in_onnx_runtime
+from stepcell.reference.integer_data import Feed, quantize_sequences
+from stepcell.reference.integer_model import IntegerRun, run_functions
+from stepcell.reference.integer_session import run_functions_in_onnx_runtime
 from stepcell.reference.onnx_runtime import run_source
 from stepcell.validate.backends import (
     check_backends,
@@ -30,7 +21,9 @@ from stepcell.validate.backends import (
     session_mismatches,
     values_compared,
 )
-from stepcell.validate.labels import accuracy, agreement, labels, valid_steps
+from stepcell.validate.clipping import clipped_inputs
+from stepcell.validate.files import BundleFiles, open_bundle
+from stepcell.validate.judge import Outputs, from_integers, in_order, judge_of, largest_errors, rms_errors
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Validation:
     """What `validate --json` prints.
 
     Accuracies are 0-1 of sequences or steps (`accuracy_unit`), None without labels; those of `accuracy_c`
-    are judged by what the C itself answered on each backend.
+    are judged by what the C itself answered on each backend. Of several outputs one is judged.
     """
 
     float_vs_ort_max_abs: float
@@ -53,6 +46,10 @@ class Validation:
     label_agreement: float
     max_abs_error: float
     cell_saturations: dict[str, int]
+    clipped_inputs: dict[str, int]
+    judged_output: str
+    max_abs_errors: dict[str, float]
+    rms_errors: dict[str, float]
 
     @property
     def mismatches(self) -> int:
@@ -60,45 +57,15 @@ class Validation:
         return self.integer_vs_ort_mismatches + sum(self.c_vs_integer_mismatches.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values; which output is judged goes without saying where there is one."""
+        found = asdict(self)
+        if len(self.max_abs_errors) == 1:
+            del found["judged_output"], found["max_abs_errors"]
+        return found
 
 
 OnStage = Callable[[str, float], None]
 """Hears what is being run, and how much of that is done (0-1)."""
-
-
-@dataclass(frozen=True, eq=False)
-class BundleFiles:
-    """What a bundle folder holds beside its C."""
-
-    bundle: Bundle
-    model: Model
-    qmodel: QModel
-    source: Source
-    folder: Path
-
-    @property
-    def inputs(self) -> tuple[Value, ...]:
-        """What data must look like."""
-        return (Value(self.qmodel.input.name, self.qmodel.input.shape),)
-
-    def onnx(self, name: str) -> Path:
-        """One of the ONNX models: source, float or integer."""
-        return self.folder / "onnx" / f"{name}.onnx"
-
-
-def open_bundle(folder: Path) -> BundleFiles:
-    """Raises StepcellError where `folder` is no complete bundle."""
-    bundle = load_bundle(folder)
-    floats, integers = folder / "onnx" / "float.npz", folder / "onnx" / "integer.npz"
-    try:
-        contents = floats.read_bytes(), integers.read_bytes()
-        source = source_from_json(json.loads((folder / "manifest.json").read_text())["source"])
-    except (OSError, KeyError, TypeError) as error:
-        raise StepcellError(f"{folder} is not a complete bundle: {error}.", "compile it again.") from error
-    model, qmodel = load_model(contents[0], str(floats)), load_qmodel(contents[1], str(integers))
-    return BundleFiles(bundle, model, qmodel, source, folder)
 
 
 def validate(
@@ -115,87 +82,94 @@ def validate(
     check_backends(backends)
     files = open_bundle(folder)
     q = files.qmodel
+    feeds = quantize_sequences(q, data)
+    judge = judge_of(q, data, feeds, threshold)
     on_stage("source in ONNX Runtime", 0.0)
-    source = _only(run_source(files.onnx("source"), files.source, data.x, data.lengths), files, data)
+    source = _run_source(files, data)
     on_stage("compressed float model", 0.0)
-    floats, float_error = _run_float(files, data)
+    floats, float_error = _run_float(files, data, feeds)
     on_stage("integer reference", 0.0)
-    x = quantize_input(data.x, q.input.scale, q.input.bits)
-    reference = run_integer(q, x, data.lengths)
-    integers = _real_outputs(q, reference.outputs, data.lengths)
+    runs = run_functions(q, feeds)
+    integers = from_integers(q, {name: run.outputs for name, run in runs.items()}, feeds)
     on_stage("integer model in ONNX Runtime", 0.0)
-    session = run_integer_in_onnx_runtime(read_model(files.onnx("integer"))[0], x, data.lengths)
-    chips = {backend: _run_c(backend, files, x, data, reference, on_stage) for backend in backends}
+    protos = {name: read_model(path)[0] for name, path in files.onnx("integer").items()}
+    session = run_functions_in_onnx_runtime(q, protos, feeds)
+    chips = {backend: _run_c(backend, files, feeds, runs, on_stage) for backend in backends}
+    errors = _by_name(files, largest_errors(integers, source, feeds))
+    judged = _names(files)[judge.function.name][0]
     return Validation(
         float_vs_ort_max_abs=float_error,
-        integer_vs_ort_mismatches=session_mismatches(*session, reference, data.lengths),
+        integer_vs_ort_mismatches=session_mismatches(session, runs, feeds),
         c_vs_integer_mismatches={backend: wrong for backend, (wrong, _) in chips.items()},
-        values_compared=values_compared(reference, data.lengths),
-        accuracy_unit="sequence" if q.output_is_finished else "step",
-        accuracy_source=accuracy(source, data, threshold),
-        accuracy_float=accuracy(floats, data, threshold),
-        accuracy_integer=accuracy(integers, data, threshold),
-        accuracy_c={backend: accuracy(real, data, threshold) for backend, (_, real) in chips.items()},
-        label_agreement=agreement(labels(integers, threshold), labels(source, threshold), data),
-        max_abs_error=_largest(np.abs(integers - source), data),
-        cell_saturations=reference.saturations,
+        values_compared=values_compared(runs, feeds),
+        accuracy_unit=judge.unit,
+        accuracy_source=judge.accuracy(source),
+        accuracy_float=judge.accuracy(floats),
+        accuracy_integer=judge.accuracy(integers),
+        accuracy_c={backend: judge.accuracy(real) for backend, (_, real) in chips.items()},
+        label_agreement=judge.agreement(integers, source),
+        max_abs_error=errors[judged],
+        cell_saturations=_saturations(runs),
+        clipped_inputs=clipped_inputs(q, data),
+        judged_output=judged,
+        max_abs_errors=errors,
+        rms_errors=_by_name(files, rms_errors(integers, source, feeds)),
     )
 
 
+def _names(files: BundleFiles) -> dict[str, list[str]]:
+    """What the outputs of each function are called: as in C, after their function where there are several."""
+    several = len(files.bundle.functions) > 1
+    return {
+        name.name: [f"{of.name}.{port.name}" if several else port.name for port in of.outputs]
+        for name, of in zip(files.qmodel.functions, files.bundle.functions, strict=True)
+    }
+
+
+def _by_name(files: BundleFiles, errors: dict[str, list[float]]) -> dict[str, float]:
+    names = _names(files)
+    return {name: error for of in errors for name, error in zip(names[of], errors[of], strict=True)}
+
+
+def _saturations(runs: dict[str, IntegerRun]) -> dict[str, int]:
+    """Over all functions."""
+    total: dict[str, int] = {}
+    for run in runs.values():
+        for state, count in run.saturations.items():
+            total[state] = total.get(state, 0) + count
+    return total
+
+
 def _run_c(
-    backend: str, files: BundleFiles, x: IntArray, data: Sequences, reference: IntegerRun, on_stage: OnStage
-) -> tuple[int, FloatArray]:
+    backend: str,
+    files: BundleFiles,
+    feeds: dict[str, Feed],
+    runs: dict[str, IntegerRun],
+    on_stage: OnStage,
+) -> tuple[int, Outputs]:
     """(values that differ from the reference, the C's own outputs as real numbers)."""
     stage = f"C on {backend}"
     on_stage(stage, 0.0)
-    results = run_backend(backend, files.bundle, x, data.lengths, on_part=lambda part: on_stage(stage, part))
-    stored = outputs(results, x.shape[1]).reshape(reference.outputs.shape)
-    wrong = mismatches(files.bundle, results, reference, data.lengths)
-    return wrong, _real_outputs(files.qmodel, stored, data.lengths)
+    results = run_backend(backend, files.bundle, feeds, on_part=lambda part: on_stage(stage, part))
+    stored = outputs(files.bundle, files.qmodel, results, feeds)
+    return mismatches(files.bundle, results, runs, feeds), from_integers(files.qmodel, stored, feeds)
 
 
-def _run_float(files: BundleFiles, data: Sequences) -> tuple[FloatArray, float]:
+def _run_source(files: BundleFiles, data: Sequences) -> Outputs:
+    """What the user trained answers, in ONNX Runtime."""
+    if not files.has_one_source:
+        return in_order(files.qmodel, run_float_in_onnx_runtime(files.model, files.onnx("source"), data))
+    function = files.model.main
+    ((name, path),) = files.onnx("source").items()
+    streams = data.feed([value.name for value in function.inputs])
+    return in_order(files.qmodel, {name: run_source(path, files.source, streams, data.lengths)})
+
+
+def _run_float(files: BundleFiles, data: Sequences, feeds: dict[str, Feed]) -> tuple[Outputs, float]:
     """The compressed model's outputs in ONNX Runtime, and how far those are from the interpreter's."""
-    run = run_float(files.model, np.asarray(data.x, np.float64), data.lengths)
-    interpreted = run.outputs(files.model.main)
-    layout = _exported_layout(files, {name: array.ndim for name, array in interpreted.items()})
-    exported = run_source(files.onnx("float"), layout, data.x, data.lengths)
-    found, wanted = _only(exported, files, data), _only(interpreted, files, data)
-    return found, _largest(np.abs(found - wanted), data)
-
-
-def _exported_layout(files: BundleFiles, axes_of_outputs: dict[str, int]) -> Source:
-    """How `export_float` lays its tensors out: batch and time come first, and are free."""
-    lead = ("batch",) if files.qmodel.output_is_finished else ("batch", "time")
-    inputs = [
-        SourceTensor(x.name, ("batch", "time", *["inner"] * len(x.shape)), (None, None, *x.shape))
-        for x in files.model.main.inputs
-    ]
-    outputs = [
-        SourceTensor(name, (*lead, *["inner"] * (axes - len(lead))), (None,) * axes)
-        for name, axes in axes_of_outputs.items()
-    ]
-    return Source("float.onnx", "", "onnx", tuple(inputs), tuple(outputs))
-
-
-def _real_outputs(q: QModel, stored: IntArray, lengths: IntArray) -> FloatArray:
-    """Integer outputs of every step [N, T, ...] as real numbers, [N, O] or [N, T, O].
-
-    A softmax that is left to the caller is applied.
-    """
-    if q.output_is_finished:
-        stored = stored[np.arange(len(stored)), lengths - 1]
-    real = stored.astype(np.float64) * q.output.scale
-    real = softmax(real) if q.left_to_caller == "softmax" else real
-    return real.reshape(*real.shape[: 1 if q.output_is_finished else 2], -1)
-
-
-def _only(found: dict[str, FloatArray], files: BundleFiles, data: Sequences) -> FloatArray:
-    """The single output, its inner axes flattened: [N, O] or [N, T, O]."""
-    (array,) = found.values()
-    return array.reshape(*data.x.shape[: 1 if files.qmodel.output_is_finished else 2], -1)
-
-
-def _largest(errors: FloatArray, data: Sequences) -> float:
-    """The largest over sequences [N, O], or over valid steps [N, T, O]."""
-    return float((errors[valid_steps(data)] if errors.ndim == 3 else errors).max(initial=0.0))
+    runs = run_float_functions(files.model, data)
+    q = files.qmodel
+    interpreted = in_order(q, {f.name: runs[f.name].outputs(f) for f in files.model.functions})
+    exported = in_order(q, run_float_in_onnx_runtime(files.model, files.onnx("float"), data))
+    errors = largest_errors(exported, interpreted, feeds)
+    return exported, max((error for of in errors.values() for error in of), default=0.0)
