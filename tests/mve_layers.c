@@ -198,7 +198,7 @@ static int32_t any_dense(uint32_t *seed, unsigned rows, unsigned cell_bits)
 {
     trial t;
     uint16_t multipliers[MOST_UNITS];
-    sc_dense_layer layer = {{feed, {0}}, multipliers, {0}, 0, 0, 0, 0};
+    sc_dense_layer layer = {{feed, {0}}, multipliers, {0}, 0, 0, 0, 0, 0};
     int32_t wrong = 0;
     (void)cell_bits;
     layer.rows = (uint16_t)rows;

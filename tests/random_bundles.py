@@ -20,8 +20,9 @@ from stepcell.lower import Plan, lower
 from stepcell.lower.formats import Optimize
 from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.quantize import quantize
+from stepcell.reference.integer_data import Feed
 from stepcell.reference.integer_model import IntegerRun, run_integer
-from stepcell.run import Job, JobResult, Kind, lane
+from stepcell.run import Job, JobResult, Kind, Lane, lane
 from stepcell.run.wire import MAX_LANES
 from stepcell.target import Core, load_core
 from stepcell.validate.backends import mismatches
@@ -53,7 +54,9 @@ class Case:
 
     def mismatches(self, results: list[JobResult]) -> int:
         """How many states and outputs of `jobs` differ from the reference."""
-        return mismatches(self.bundle, results, self.reference, np.full(len(self.x), self.x.shape[1]))
+        name = self.qmodel.main.name
+        feed = Feed({self.qmodel.main.inputs[0].name: self.x}, np.full(len(self.x), self.x.shape[1]))
+        return mismatches(self.bundle, results, {name: self.reference}, {name: feed})
 
     @property
     def functions(self) -> set[str]:
@@ -130,7 +133,7 @@ def run_cases(cases: Sequence[Case], run: Runner, aligned: bool = False) -> dict
 def run_selftests(bundles: Iterable[Bundle], run: Runner) -> dict[str, int]:
     """Run every self-test: model -> its answer, of those that fail."""
     every = tuple(bundles)
-    lanes = [lane(b, *(np.zeros((1, port.count), np.int64) for port in b.inputs)) for b in every]
+    lanes = [Lane(bundle, ()) for bundle in every]
     jobs = [Job(tuple(lanes[i : i + MAX_LANES]), Kind.SELFTEST) for i in range(0, len(lanes), MAX_LANES)]
     codes = [result.selftest for results in run(jobs) for result in results]
     return {b.name: code for b, code in zip(every, codes, strict=True) if code is not None and code != 0}

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from random_cells import BOUNDED, random_cell
+from random_functions import FUNCTIONAL, functional
+from random_windows import WINDOWS, windowed
 from stepcell.ir import Block, Mask, State
 from stepcell.ir.ops import (
     RELU,
@@ -29,8 +32,8 @@ from stepcell.ir.ops import (
     Value,
 )
 
-LAYERS = ("lstm", "gru_after", "gru_before", "rnn_tanh", "rnn_relu")
-"""gru_after: linear_before_reset=1; gru_before: 0."""
+LAYERS = ("lstm", "gru_after", "gru_before", "rnn_tanh", "rnn_relu", "any_lstm", "any_gru", "any_rnn")
+"""gru_after: linear_before_reset=1; gru_before: 0; any: all else that ONNX allows (random_cells.py)."""
 PRELUDES = (
     "none",
     "standardize",
@@ -40,6 +43,8 @@ PRELUDES = (
     "activation",
     "previous_frame",
     "matrix",
+    *FUNCTIONAL,
+    *WINDOWS,
 )
 HEADS = (
     "state",
@@ -176,6 +181,10 @@ class Build:
                 return self.add(both)
             case "matrix":
                 return self.take(x, self.rng.permutation(x.size))
+            case _ if kind in WINDOWS:
+                return windowed(self, kind, x)
+            case _ if kind in FUNCTIONAL:
+                return functional(self, kind, x)
             case _:
                 return x
 
@@ -185,6 +194,8 @@ class Build:
 
     def layer(self, kind: str, x: Value) -> Value:
         """One recurrent layer; returns its new hidden state."""
+        if kind.startswith("any_"):
+            return self._any_layer(kind.removeprefix("any_"), x)
         units, gates = self.size(), {"lstm": 4, "gru_after": 3, "gru_before": 3}.get(kind, 1)
         w, wb = self.matrix("input", gates, units, x.size)
         r, rb = self.matrix("recurrent", gates, units, units)
@@ -202,6 +213,18 @@ class Build:
                 self._limit(r, 0.9)
             self.ops.append(Rnn(x.name, h, y, w, r, wb, rb, RELU if kind == "rnn_relu" else TANH))
         return y
+
+    def _any_layer(self, kind: str, x: Value) -> Value:
+        self.made += 1
+        kind = str(self.rng.choice(["gru_after", "gru_before"])) if kind == "gru" else kind
+        drawn = random_cell(
+            self.rng, kind, x.name, x.size, self.size(), f"cell{self.made}", BOUNDED, self.nonzero
+        )
+        self.ops.append(drawn.op)
+        self.states += drawn.states
+        self.updates += drawn.updates
+        self.weights |= drawn.weights
+        return drawn.op.h_next
 
     def head(self, kind: str, x: Value, softmax: bool) -> tuple[str, bool]:
         """(the output's name, whether `finish` makes it)."""

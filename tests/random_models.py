@@ -92,10 +92,10 @@ def random_qmodel(
 
 def random_frames(rng: Generator, qmodel: QModel, count: int = 4, steps: int = 6) -> IntArray:
     """x [N, T, ...] over the whole range of the input's type; sequence 0 holds only its extremes."""
-    limit = 1 << (qmodel.input.bits - 1)
-    shape = (count, steps, *qmodel.input.shape)
+    limit = 1 << (qmodel.main.inputs[0].bits - 1)
+    shape = (count, steps, *qmodel.main.inputs[0].shape)
     x = rng.integers(-limit, limit, shape) >> rng.integers(
-        0, qmodel.input.bits, (count, 1, *[1] * (len(shape) - 2))
+        0, qmodel.main.inputs[0].bits, (count, 1, *[1] * (len(shape) - 2))
     )
     x[0] = rng.choice([-limit, limit - 1], shape[1:])
     return x

@@ -4,11 +4,15 @@ Written from the documentation of the numerics, not from the vectorised referenc
 intermediate result goes through `i32`, which fails where it leaves the range of int32.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import scalar_functions
 from stepcell.ir import qmodel as q
+from stepcell.ir.qfunctions import QFunctional
+from stepcell.ir.qtflite import QTfliteLstm
 
 Vector = list[int]
 
@@ -133,13 +137,51 @@ def rnn(op: q.QRnn, x: Vector, h: Vector) -> Vector:
     return [max(v, 0) if op.relu else tanh(v) for v in p]
 
 
+def one(requant: q.Requant, r: int, acc: int) -> int:
+    """One accumulator of row r."""
+    shifted = rr(acc, requant.pre_shift)
+    shifted = sat16(shifted) if requant.saturates else i16(shifted)
+    return sat16(rr(i32(shifted * int(requant.multipliers[r])), requant.post_shift))
+
+
 def dense(op: q.QDense, x: Vector) -> Vector:
-    """y."""
-    y = []
-    for r, multiplier in enumerate(op.requant.multipliers):
-        product = part(row(op.matrix, r, x, int(op.bias[r])), op.requant.pre_shift, multiplier)
-        y.append(sat16(rr(product, op.requant.post_shift)))
+    """y, of one vector or of each of several."""
+    cols = op.matrix.weights.shape[1]
+    y = [
+        one(op.requant, r, row(op.matrix, r, x[at : at + cols], int(op.bias[r])))
+        for at in range(0, len(x), cols)
+        for r in range(len(op.bias))
+    ]
     return [max(v, 0) for v in y] if op.relu else y
+
+
+def conv(op: q.QConv, x: Vector) -> Vector:
+    """y, position by position in row-major order, channels last."""
+    window = op.window
+    places = [
+        range(-before, n + after - (k - 1) * d, s)
+        for n, k, s, d, (before, after) in zip(
+            window.spatial, window.kernel, window.strides, window.dilations, window.pads, strict=True
+        )
+    ]
+    y = []
+    for start in itertools.product(*places):
+        taps = [_pixel(op, start, tap, x) for tap in itertools.product(*map(range, window.kernel))]
+        for r in range(len(op.bias)):
+            seen = [pixel[r] for pixel in taps] if op.depthwise else [v for pixel in taps for v in pixel]
+            y.append(one(op.requant, r, row(op.matrix, r, seen, int(op.bias[r]))))
+    return [max(v, 0) for v in y] if op.relu else y
+
+
+def _pixel(op: q.QConv, start: tuple[int, ...], tap: tuple[int, ...], x: Vector) -> Vector:
+    """All channels where a tap reads, zeros outside the input."""
+    window, at = op.window, 0
+    for begin, k, dilation, size in zip(start, tap, window.dilations, window.spatial, strict=True):
+        place = begin + k * dilation
+        if not 0 <= place < size:
+            return [0] * window.channels
+        at = at * size + place
+    return x[at * window.channels : (at + 1) * window.channels]
 
 
 def evaluate(op: q.QOp, values: dict[str, Vector]) -> None:
@@ -155,6 +197,12 @@ def evaluate(op: q.QOp, values: dict[str, Vector]) -> None:
             values[op.h_next.name] = rnn(op, values[op.x], values[op.held or op.h])
         case q.QDense():
             values[op.y.name] = dense(op, values[op.x])
+        case q.QConv():
+            values[op.y.name] = conv(op, values[op.x])
+        case QTfliteLstm():
+            raise NotImplementedError(f"{type(op).__name__} keeps TFLite's contract")
+        case functional if isinstance(functional, QFunctional):
+            values[functional.y.name] = scalar_functions.evaluate(functional, values)
         case _:
             values[op.y.name] = [_element(op, i, values) for i in range(op.y.size)]
 
@@ -180,7 +228,7 @@ def _element(op: Any, i: int, values: dict[str, Vector]) -> int:  # noqa: C901  
         case q.QConstant():
             return i16(int(op.values.flat[i]))
         case q.QTake():
-            return values[op.x][op.indices[i]]
+            return values[op.x][op.indices[i]] if op.indices[i] >= 0 else 0
         case q.QConcat():
             return [v for x in op.xs for v in values[x]][i]
         case q.QTotal():
@@ -202,13 +250,13 @@ def run(qmodel: q.QModel, frames: Sequence[Vector]) -> list[tuple[dict[str, Vect
     states = {s.value.name: [int(v) for v in s.initial.flat] for s in qmodel.states}
     recorded = []
     for frame in frames:
-        values = states | {qmodel.input.name: list(frame)}
-        for op in qmodel.ops:
+        values = states | {qmodel.main.inputs[0].name: list(frame)}
+        for op in qmodel.main.stages[0].ops:
             evaluate(op, values)
-        states = states | {state: values[value] for state, value in qmodel.updates}
-        if qmodel.output_is_finished:
+        states = states | {state: values[value] for state, value in qmodel.main.stages[0].updates}
+        if qmodel.main.outputs[0].finished:
             values = dict(states)
-            for op in qmodel.finish:
+            for op in qmodel.main.finish:
                 evaluate(op, values)
-        recorded.append((states, values[qmodel.output.name]))
+        recorded.append((states, values[qmodel.main.outputs[0].value.name]))
     return recorded

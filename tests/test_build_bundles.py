@@ -15,7 +15,7 @@ from tools import require_tool
 def test_load_bundle_aligns_every_port_to_four_bytes() -> None:
     mixer = fixture_bundle("mixer")
     assert [port.offset for port in mixer.inputs] == [0, 4]
-    assert (mixer.x_bytes, mixer.y_bytes) == (8, 8)
+    assert (mixer.main.x_bytes, mixer.main.y_bytes) == (8, 8)
 
 
 def test_load_bundle_names_a_folder_without_a_manifest(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_pushes_and_one_read_equal_steps(cases: list[Case], library: Path) -> No
 
 def test_reads_between_pushes_change_nothing(cases: list[Case], library: Path) -> None:
     for case in cases:
-        reference = case.reference.outputs[1].reshape(case.x.shape[1], -1)
+        reference = case.reference.output[1].reshape(case.x.shape[1], -1)
         often = Stepper(library, case.bundle)
         for frame, expected in zip(case.x[1], reference, strict=True):
             often.push(frame)
@@ -121,7 +121,7 @@ def test_a_state_copied_away_and_back_goes_on_as_if_nothing_had_happened(
 def equals_reference(case: Case, sequence: int, result: LaneResult) -> bool:
     states = split_state(case.bundle, result.states)
     steps = case.x.shape[1]
-    wanted = case.reference.outputs[sequence].reshape(steps, -1)
+    wanted = case.reference.output[sequence].reshape(steps, -1)
     return np.array_equal(next(iter(result.outputs.values())), wanted) and all(
         np.array_equal(states[name], array[sequence].reshape(steps, -1))
         for name, array in case.reference.states.items()

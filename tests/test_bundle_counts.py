@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from random_bundles import Case, make_case
+from random_graphs import PRELUDES
 from stepcell.build import Bundle, build_firmware
 from stepcell.run import Job, lane, profile_step
 from stepcell.run.counts import Watch
@@ -20,7 +21,10 @@ M0PLUS = load_board("emulated-cortex-m0plus")
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     folder = tmp_path_factory.mktemp("bundles")
-    return [make_case(folder, seed, max_units=24) for seed in range(1000, 1020)]
+    return [
+        make_case(folder, 1000 + i, max_units=12, prelude=prelude, softmax=i % 4 == 0)
+        for i, prelude in enumerate(PRELUDES)
+    ]
 
 
 def constant_job(bundle: Bundle, value: str) -> Job:

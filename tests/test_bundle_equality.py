@@ -122,6 +122,9 @@ def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -
     kernels = {kernel.name for kernel in kernels_of(M4)}
     layers = {path.stem for path in (runtime_dir() / "src").glob("*.c") if "matvec" not in path.name}
     of_delta = {name for name in layers if "hold" in name or "delta" in name}  # tests/test_delta.py
+    of_sources = {name for name in layers if "tflite" in name}  # tests/test_tflite_int8.py
+    of_tokens = {"sc_embed_s8", "sc_embed_s16", "sc_argmax"}  # tests/test_functions_tokens.py
+    of_functions = {"sc_abs"}  # tests/test_functions_bundles.py
     of_other_cores = {"sc_view_s32", "sc_widen_s8_s32", "sc_widen_s16_s32"}
     assert (kernels | layers) - used == {
         "sc_checksum8",
@@ -130,13 +133,16 @@ def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -
         "sc_sigmoid_table",
         *of_other_cores,
         *of_delta,
+        *of_sources,
+        *of_tokens,
+        *of_functions,
     }
     sizes = Counter(state.value.size for case in cases for state in case.qmodel.states)
     assert sizes[1] > 20
     assert sum(n for size, n in sizes.items() if size % 4) > 200
     assert sum(n for size, n in sizes.items() if size >= 120) > 10
-    assert {case.qmodel.input.bits for case in cases} == {8, 16}
-    cells = [op.c for case in cases for op in case.qmodel.ops if isinstance(op, QLstm)]
+    assert {case.qmodel.main.inputs[0].bits for case in cases} == {8, 16}
+    cells = [op.c for case in cases for op in case.qmodel.all_ops if isinstance(op, QLstm)]
     assert len(cells) > 20
     saturated = sum(any(case.reference.saturations.values()) for case in cases)
     assert saturated >= 5

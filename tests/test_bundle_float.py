@@ -49,7 +49,7 @@ def test_quantize_input_equals_the_reference_for_every_kind_of_float(
     case = make_case(tmp_path, seed, max_units=8)
     ffi, library = build(case, tmp_path, compiler)
     (port,) = case.bundle.inputs
-    values = interesting(case.qmodel.input.scale)
+    values = interesting(case.qmodel.main.inputs[0].scale)
     values = np.concatenate([values, np.zeros(-len(values) % port.count, np.float32)])
     found = np.zeros(len(values), port.dtype)
     call = getattr(library, f"{case.bundle.name}_quantize_input")
@@ -57,7 +57,7 @@ def test_quantize_input_equals_the_reference_for_every_kind_of_float(
         frame, q = values[i : i + port.count], found[i : i + port.count]
         call(ffi.from_buffer("float[]", frame), ffi.from_buffer(q))
     np.testing.assert_array_equal(
-        found, quantize_input(values, case.qmodel.input.scale, case.qmodel.input.bits)
+        found, quantize_input(values, case.qmodel.main.inputs[0].scale, case.qmodel.main.inputs[0].bits)
     )
 
 
@@ -72,4 +72,5 @@ def test_dequantize_output_multiplies_by_the_scale(tmp_path: Path, compiler: str
     getattr(library, f"{case.bundle.name}_dequantize_output")(
         ffi.from_buffer(y), ffi.from_buffer("float[]", real, require_writable=True)
     )
-    np.testing.assert_array_equal(real, y.astype(np.float32) * np.float32(case.qmodel.output.scale))
+    scale = np.float32(case.qmodel.main.outputs[0].value.scale)
+    np.testing.assert_array_equal(real, y.astype(np.float32) * scale)

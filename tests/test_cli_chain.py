@@ -22,7 +22,7 @@ node = onnx.helper.make_node
 VALIDATE_KEYS = [
     "float_vs_ort_max_abs", "integer_vs_ort_mismatches", "c_vs_integer_mismatches", "values_compared",
     "accuracy_unit", "accuracy_source", "accuracy_float", "accuracy_integer", "accuracy_c", "label_agreement",
-    "max_abs_error", "cell_saturations",
+    "max_abs_error", "cell_saturations", "clipped_inputs", "rms_errors",
 ]  # fmt: skip
 PROFILE_KEYS = {
     "instructions_per_step": None, "macs_per_step": None, "instructions_per_mac": None,

@@ -1,6 +1,7 @@
 """What bad input gets: exit code 2, one sentence and a hint, and nothing written."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,8 @@ def saved(folder: Path, **arrays: Any) -> str:
         ("none.onnx", None, "there is no such file"),
         ("text.onnx", b"not a model", "not an ONNX model"),
         ("empty.onnx", b"", "not an ONNX model"),
-        ("model.bin", b"", "neither file.onnx nor factory.py:function"),
-        ("model.tflite", b"", "not imported yet"),
+        ("model.bin", b"", "it is none of file.onnx"),
+        ("model.tflite", b"", "not a sound TensorFlow Lite model"),
         ("factory.py:build", None, "there is no such Python file"),
     ],
 )
@@ -85,13 +86,13 @@ def test_compile_refuses_a_truncated_file(folder: Path, share: float) -> None:
 
 
 def test_compile_names_the_node_of_an_unsupported_operator(folder: Path) -> None:
-    model = layer_file(folder, "GRU", [SQUEEZE, node("Erf", ["h"], ["y"], name="odd")])
-    assert_mistake(compile_in(folder, model=model), "graph.onnx", "'odd' (Erf)")
+    model = layer_file(folder, "GRU", [SQUEEZE, node("Hardmax", ["h"], ["y"], name="odd")])
+    assert_mistake(compile_in(folder, model=model), "graph.onnx", "'odd' (Hardmax)")
 
 
 def test_compile_names_the_node_of_an_unsupported_attribute(folder: Path) -> None:
-    model = layer_file(folder, "LSTM", input_forget=1)
-    assert_mistake(compile_in(folder, model=model), "'layer'", "input_forget")
+    model = layer_file(folder, "LSTM", clip=-1.0)
+    assert_mistake(compile_in(folder, model=model), "'layer'", "clips at -1")
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
@@ -317,3 +318,17 @@ def test_a_model_that_is_refused_leaves_an_older_bundle_as_it_was(folder: Path) 
     assert call(*arguments).exit_code == 2
     assert before == {path: path.read_bytes() for path in (folder / "c").rglob("*") if path.is_file()}
     assert not [path for path in folder.iterdir() if re.match(r"\.c-", path.name)]
+
+
+def test_c_that_somebody_changed_so_that_it_does_not_compile_is_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "c"
+    shutil.copytree(bundle, copy)
+    (copy / "small.c").write_text((copy / "small.c").read_text().replace("sc_gru(", "sc_gnu("))
+    result = call("validate", copy, "--data", bundle.parent / "small.npz")
+    assert_mistake(result, "small.c changed since stepcell wrote it", "sc_gnu", "compile the model again")
+
+
+def test_validate_refuses_labels_that_no_output_can_name(bundle: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=small_data(), y=np.full(len(small_data()), 2))
+    result = call("validate", bundle, "--data", tmp_path / "data.npz")
+    assert_mistake(result, "the class 2", "2 classes apart, 0 to 1")

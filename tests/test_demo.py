@@ -15,12 +15,12 @@ from japanese_vowels.data import load
 from sequences.model import CellName
 from stepcell.build import build_firmware, build_host, load_bundle
 from stepcell.pipeline import Options, compile_model
-from stepcell.reference.integer_model import run_integer
-from stepcell.reference.integer_ops import quantize_input
-from stepcell.run import Job, lane, run_host, run_qemu, run_unicorn
+from stepcell.reference.integer_data import quantize_sequences
+from stepcell.reference.integer_model import run_functions
+from stepcell.run import Job, run_host, run_qemu, run_unicorn
 from stepcell.target import load_core, resolve_target
 from stepcell.validate import open_bundle
-from stepcell.validate.backends import mismatches
+from stepcell.validate.backends import lanes, mismatches
 from tools import require_tool
 
 NO_BAR = Progress(disable=True)
@@ -52,9 +52,9 @@ def test_every_frame_is_equal_on_every_backend(cell: CellName, tmp_path: Path) -
 def mismatches_by_backend(folder: Path) -> dict[str, int]:
     """States and outputs that differ from the reference, over all 370 test sequences."""
     files, test = open_bundle(folder), sequences(load()[1])
-    x = quantize_input(test.x, files.qmodel.input.scale, files.qmodel.input.bits)
-    reference = run_integer(files.qmodel, x, test.lengths)
-    jobs = [Job((lane(files.bundle, f[:n]),)) for f, n in zip(x, test.lengths, strict=True)]
+    feeds = quantize_sequences(files.qmodel, test)
+    runs = run_functions(files.qmodel, feeds)
+    jobs = [Job((one,)) for one in lanes(files.bundle, feeds)]
     core, board = resolve_target("cortex-m4")
     assert len(jobs) == 370
     assert board is not None
@@ -66,10 +66,7 @@ def mismatches_by_backend(folder: Path) -> dict[str, int]:
             "unicorn": run_unicorn(elf, core, jobs),
             "qemu": run_qemu(elf, board, jobs),
         }
-    return {
-        backend: mismatches(files.bundle, found, reference, test.lengths)
-        for backend, found in results.items()
-    }
+    return {backend: mismatches(files.bundle, found, runs, feeds) for backend, found in results.items()}
 
 
 def test_the_demo_writes_its_measurements_and_prints_its_tables(

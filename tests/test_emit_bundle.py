@@ -1,5 +1,6 @@
 """Bundles as folders: reproducible, whole, minimal, and C that every compiler takes."""
 
+import hashlib
 import json
 import os
 import re
@@ -66,6 +67,49 @@ def test_an_older_bundle_is_replaced_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_files_that_somebody_added_to_a_bundle_stay(tmp_path: Path) -> None:
+    folder = emit(sample(), tmp_path / "out", {}, {})
+    (folder / "src" / "deep").mkdir(parents=True)
+    mine = {"notes.txt": "mine", "src/deep/main.c": "int main(void);", "sample_tuning.h": "also mine"}
+    for name, text in mine.items():
+        (folder / name).write_text(text)
+    (folder / "link").symlink_to("nowhere")
+    emit(sample("lstm"), folder, {}, {})
+    assert {name: (folder / name).read_text() for name in mine} == mine
+    assert (folder / "link").readlink() == Path("nowhere")
+    assert (folder / "stepcell" / "sc_lstm.c").is_file()
+    assert not (folder / "stepcell" / "sc_gru.c").exists()
+
+
+def test_a_file_that_somebody_added_is_never_overwritten(tmp_path: Path) -> None:
+    folder = emit(sample(), tmp_path / "out", {}, {})
+    (folder / "stepcell" / "sc_lstm.c").write_text("mine")
+    before = contents(folder)
+    with pytest.raises(StepcellError, match=r"sc_lstm\.c was not written by stepcell"):
+        emit(sample("lstm"), folder, {}, {})
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_files_in_a_bundle_of_an_older_version_stay_where_they_are_none_of_its_own(tmp_path: Path) -> None:
+    folder = emit(sample(), tmp_path / "out", {"onnx/old.onnx": b"old"}, {})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "notes.txt").write_text("mine")
+    emit(sample("lstm"), folder, {}, {})
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "onnx").exists()
+
+
+def test_the_manifest_lists_every_file_with_its_hash(cases: list[Case]) -> None:
+    for case in cases:
+        listed = json.loads((case.bundle.folder / "manifest.json").read_text())["files"]
+        found = contents(case.bundle.folder)
+        del found["manifest.json"]
+        assert listed == {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
+
+
 @pytest.mark.parametrize("there_was_one", [False, True])
 def test_a_bundle_that_fails_midway_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_was_one: bool
@@ -128,6 +172,7 @@ def test_the_manifest_says_what_the_bundle_is(cases: list[Case]) -> None:
         assert sum(call["macs"] for call in manifest["calls"]) == manifest["macs_per_step"]
         fields = {field["name"]: field for field in manifest["state"]["fields"]}
         assert set(fields) == {state.value.name for state in case.qmodel.states}
+        assert "functions" not in manifest
 
 
 def includes(bundle: Bundle) -> list[str]:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from random_bundles import M4, Case, compile_case, sized_model
+from sized_structures import both_directions, shared_state
 from stepcell import __version__
+from stepcell.emit import emit
+from stepcell.lower import lower
 
 # A table of its own: measuring a core again must not change the golden files.
 CORE = replace(
     M4,
     costs={
         "glue": {"call": 5.0, "stack": 96.0},
+        **{f"sc_{name}": {} for name in ("copy", "view_s8", "gru", "lstm", "dense", "sigmoid")},
         **{f"sc_matvec_{k}_s{b}": {"group": 60.0, "item": 12.0} for k in ("dense", "4x1") for b in (8, 16)},
     },
 )
@@ -40,3 +44,11 @@ def test_generated_c_reads_as_it_did(
     case: Case = request.getfixturevalue(kind)
     path: Path = case.bundle.folder / f"{case.bundle.name}{suffix}"
     golden(path.read_text().replace(__version__, "VERSION"), path.name)
+
+
+@pytest.mark.parametrize("file", ["tiny_both.c", "tiny_both.h", "tiny_pair.h", "tiny_pair_selftest.c"])
+def test_runs_and_functions_read_as_they_did(tmp_path: Path, golden: Callable[..., None], file: str) -> None:
+    both, pair = both_directions("tiny_both"), shared_state("tiny_pair")
+    plan = lower(both, CORE, max_steps=20) if "both" in file else lower(pair, CORE)
+    folder = emit(plan, tmp_path / "out", {}, {})
+    golden((folder / file).read_text().replace(__version__, "VERSION"), file)

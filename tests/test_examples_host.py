@@ -29,7 +29,7 @@ def vowels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, QModel, Sequ
     model = random_model(rng, layers=("gru_after",), head="last", prelude="none", softmax=False, max_units=20)
     data = random_sequences(rng, model)
     qmodel = replace(quantize(model, data), name="vowels")
-    assert qmodel.output.size > 1
+    assert qmodel.main.outputs[0].value.size > 1
     folder = emit(lower(qmodel, load_core("host")), tmp_path_factory.mktemp("bundle") / "vowels", {}, {})
     return folder, qmodel, data
 
@@ -54,7 +54,7 @@ def test_host_example_answers_as_the_reference(
     answered = subprocess.run(
         [tmp_path / "host" / "vowels"], input="\n\n".join(lines), capture_output=True, text=True, check=True
     )
-    frames = quantize_input(data.x, qmodel.input.scale, qmodel.input.bits)
+    frames = quantize_input(data.x, qmodel.main.inputs[0].scale, qmodel.main.inputs[0].bits)
     outputs = run_integer(qmodel, frames, data.lengths).last_outputs()
     assert [int(line) for line in answered.stdout.split()] == outputs.argmax(axis=-1).tolist()
 

@@ -1,6 +1,7 @@
 """The float ONNX export: what it computes, and what its file looks like."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from random_models import HEADS, LAYERS, PRELUDES, random_model
-from stepcell.errors import StepcellError
 from stepcell.exporters.float_onnx import export_float
 from stepcell.importers.onnx import import_onnx
 from stepcell.ir import Function, Model, Stage, State, to_text, verify
@@ -120,11 +120,8 @@ def test_other_feedback_becomes_a_scan(make: Callable[[], Model]) -> None:
     assert worst_difference(model) < 1e-5
 
 
-def test_a_backward_stage_is_refused() -> None:
+def test_a_backward_stage_runs_from_the_end() -> None:
     model = cell_state_output()
-    stage = Stage("back", model.main.inputs, model.main.stages[0].ops, (), (), "backward")
-    backward = Model(
-        "b", (Function("main", model.main.inputs, (stage,), None, ()),), model.states, model.weights
-    )
-    with pytest.raises(StepcellError, match="only one forward stage"):
-        export_float(backward)
+    backward = replace(model.main.stages[0], direction="backward")
+    model = replace(model, functions=(replace(model.main, stages=(backward,)),))
+    assert worst_difference(model) < 1e-5

@@ -14,6 +14,7 @@ from import_modules import INPUTS, Network, exported, networks
 from stepcell.errors import StepcellError
 from stepcell.importers.onnx import import_onnx
 from stepcell.ir import recurrent_ops, verify_lowerable
+from stepcell.ir.ops import Rnn
 from stepcell.reference.float_model import run_float
 from stepcell.reference.onnx_runtime import run_source
 
@@ -52,9 +53,15 @@ def test_dynamo_exports_import(module: Network, free: bool) -> None:
     imports_and_computes_the_same(module, exported(module, example, dynamo=True, free=free), example)
 
 
-def test_a_layer_that_dynamo_unrolled_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    content = exported(Network("rnn_tanh", "last"), torch.randn(1, 3, INPUTS), dynamo=True, free=False)
+@pytest.mark.parametrize("head", ["last", "every"])
+def test_a_layer_that_dynamo_unrolled_is_rolled_up(head: str, tmp_path: Path) -> None:
+    """It writes every step of an RNN of fixed length; of two steps nothing shows that they are a loop."""
+    module = Network("rnn_tanh", head)
+    content = exported(module, torch.randn(1, 6, INPUTS), dynamo=True, free=False)
     (tmp_path / "net.onnx").write_bytes(content)
+    model = import_onnx(tmp_path / "net.onnx")
+    assert any(isinstance(op, Rnn) for op in model.main.stages[0].ops)
+    (tmp_path / "net.onnx").write_bytes(exported(module, torch.randn(1, 2, INPUTS), dynamo=True, free=False))
     with pytest.raises(StepcellError, match="nothing recurs") as refused:
         import_onnx(tmp_path / "net.onnx")
     assert "dynamo=False" in refused.value.hint

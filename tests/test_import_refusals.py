@@ -60,11 +60,9 @@ def test_weights_that_are_not_finite(number: float, tmp_path: Path) -> None:
 
 
 def test_an_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
-    tail = [SQUEEZE_TO_H, node("Erf", ["h"], ["y"], name="odd")]
-    found = refused(
-        layer_file(tmp_path, "GRU", tail), r"node 'odd' \(Erf\) is an unsupported operator; allowed are"
-    )
-    assert "LSTM" in found.message
+    tail = [SQUEEZE_TO_H, node("Hardmax", ["h"], ["y"], name="odd")]
+    found = refused(layer_file(tmp_path, "GRU", tail), r"node 'odd' \(Hardmax\) is an unsupported operator\.")
+    assert "LSTM" in found.hint
 
 
 SQUEEZE_TO_H = node("Squeeze", ["Y_h", "zero"], ["h"])
@@ -73,16 +71,6 @@ SQUEEZE_TO_H = node("Squeeze", ["Y_h", "zero"], ["h"])
 @pytest.mark.parametrize(
     ("op", "attributes", "complaint"),
     [
-        ("LSTM", {"input_forget": 1}, "input_forget"),
-        (
-            "LSTM",
-            {"activations": ["Sigmoid", "Tanh", "Relu"]},
-            "activations Sigmoid, Tanh, Relu; Sigmoid, Tanh, Tanh",
-        ),
-        ("GRU", {"activations": ["HardSigmoid", "Tanh"]}, "activations Hardsigmoid, Tanh"),
-        ("RNN", {"activations": ["Affine"], "activation_alpha": [0.5]}, "activation_alpha"),
-        ("RNN", {"activations": ["Sigmoid"]}, "Tanh or Relu is allowed"),
-        ("GRU", {"layout": 1}, "layout 1"),
         ("GRU", {"clip": -1.0}, "clips at -1"),
         ("GRU", {"direction": "sideways"}, "direction sideways"),
         ("GRU", {"hidden_size": 4}, "do not fit"),
@@ -94,13 +82,22 @@ def test_an_unsupported_attribute(
     refused(layer_file(tmp_path, op, **attributes), complaint)
 
 
-def test_sequence_lengths_and_peepholes(tmp_path: Path) -> None:
-    lens = [recurrent("GRU", extra=["lens"]), SQUEEZE]
-    constants = {**weights("GRU", 3, 5), "zero": np.array([0]), "lens": np.array([3, 3], np.int32)}
-    refused(file(tmp_path, lens, constants, {"x": ["T", 2, 3]}), "has sequence_lens")
+def test_peepholes_and_initial_states_that_do_not_fit(tmp_path: Path) -> None:
+    """tests/test_recurrent_lengths.py has the refusals of sequence_lens."""
+    constants = {**weights("LSTM", 3, 5), "zero": np.array([0])}
     holes = [recurrent("LSTM", extra=["", "", "", "P"]), SQUEEZE]
-    constants = {**weights("LSTM", 3, 5), "zero": np.array([0]), "P": np.zeros((1, 15), np.float32)}
-    refused(file(tmp_path, holes, constants, {"x": ["T", 2, 3]}), "has peepholes")
+    given = {**constants, "P": np.zeros((1, 14), np.float32)}
+    short = file(tmp_path, holes, given, {"x": ["T", 2, 3]})
+    refused(short, r"has peepholes P \(1, 14\); \(1, 15\) is allowed")
+    starts = [recurrent("LSTM", extra=["", "h0"]), SQUEEZE]
+    given = {**constants, "h0": np.zeros((2, 2, 5), np.float32)}
+    complaint = r"has an initial state of shape \[2, 2, 5\] for 1 direction"
+    refused(file(tmp_path, starts, given, {"x": ["T", 2, 3]}), complaint)
+    given = {**constants, "h0": np.zeros((1, 2, 4), np.float32)}
+    complaint = r"has an initial state of shape \[1, 2, 4\] for 5 units"
+    refused(file(tmp_path, starts, given, {"x": ["T", 2, 3]}), complaint)
+    given = {**constants, "h0": np.arange(10, dtype=np.float32).reshape(1, 2, 5)}
+    refused(file(tmp_path, starts, given, {"x": ["T", 2, 3]}), "differs from sequence to sequence")
 
 
 def test_weights_that_depend_on_the_input(tmp_path: Path) -> None:
@@ -185,11 +182,26 @@ def test_a_cycle(tmp_path: Path) -> None:
     )
 
 
-def test_tokens(tmp_path: Path) -> None:
-    def tokens(proto: onnx.ModelProto) -> None:
-        proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-
-    refused(changed(tmp_path, tokens), "the input 'x' has type int64; float is allowed")
+@pytest.mark.parametrize(
+    ("type_", "complaint"),
+    [
+        (TensorProto.BOOL, "the input 'on' has type bool; floats and integers are allowed"),
+        (TensorProto.INT64, r"'gate' \(Mul\) computes with integers \(tokens\)"),
+    ],
+)
+def test_an_input_of_another_type(tmp_path: Path, type_: int, complaint: str) -> None:
+    nodes = [
+        node("Cast", ["on"], ["numbers"], to=TensorProto.FLOAT),
+        node("Mul", ["x", "numbers"], ["gated"], name="gate"),
+        recurrent("GRU", "gated"),
+        SQUEEZE,
+    ]
+    constants = {**weights("GRU", 3, 5), "zero": np.array([0])}
+    inputs: dict[str, list[int | str]] = {"x": ["T", "B", 3], "on": ["T", "B", 3]}
+    proto = onnx.load(file(tmp_path, nodes, constants, inputs))
+    proto.graph.input[1].type.tensor_type.elem_type = type_
+    onnx.save(proto, tmp_path / "typed.onnx")
+    refused(tmp_path / "typed.onnx", complaint)
 
 
 def test_an_unused_input(tmp_path: Path) -> None:

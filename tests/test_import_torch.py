@@ -31,8 +31,6 @@ def test_modules_import(module: Network, batch: int, steps: int) -> None:
 def test_bidirectional_modules_become_stages(head: str) -> None:
     model = import_torch(Network("gru", head, 2, bidirectional=True), torch.zeros(1, 5, INPUTS), "net")
     assert [stage.direction for stage in model.main.stages] == ["forward", "backward"] * 2 + ["forward"]
-    with pytest.raises(StepcellError, match="runs over the sequence 5 times"):
-        verify_lowerable(model)
 
 
 def test_the_same_module_gives_the_same_model() -> None:
@@ -105,29 +103,18 @@ def test_what_heads_do_imports(then: Callable[[Tensor], Tensor]) -> None:
     ("then", "complaint"),
     [
         (lambda y: y[:, 0], r"picks index 0 of the time axis"),
-        (lambda y: y.cumsum(1), r"'cumsum' \(aten.cumsum.default\) is an unsupported operation"),
-        (lambda y: y.sum(1) / y.shape[1], r"aten.sum"),
+        (lambda y: y.sum(1) / y.shape[1], r"differs from its source by"),
         (lambda y: y.softmax(1), r"runs over the time axis"),
-        (lambda y: y @ y.transpose(1, 2), r"two tensors that both depend on the input"),
         (
             lambda y: y - y.mean(1, keepdim=True),
             r"mixes values of every step with values of the whole sequence",
         ),
-        (lambda y: y.max(1)[1].float(), r"unsupported operation|nothing before it defines"),
         (lambda y: y.mean(0), r"reduces the batch axis"),
-        (lambda y: y.mean(-1), r"reduces an inner axis of size 4"),
-        (lambda y: y[:, -1] + torch.rand(4), r"aten.rand"),
     ],
 )
 def test_what_is_not_imported_is_refused_by_name(then: Callable[[Tensor], Tensor], complaint: str) -> None:
     with pytest.raises(StepcellError, match=complaint):
         import_torch(Forward(then), torch.zeros(2, 5, INPUTS), "net")
-
-
-def test_a_projection_is_refused() -> None:
-    module = nn.LSTM(INPUTS, 6, proj_size=2, batch_first=True)
-    with pytest.raises(StepcellError, match="has a projection"):
-        import_torch(module, torch.zeros(1, 4, INPUTS), "net")
 
 
 def test_a_module_that_counts_its_steps_is_refused_by_the_check() -> None:
@@ -146,20 +133,48 @@ def test_a_module_that_counts_its_steps_is_refused_by_the_check() -> None:
         import_torch(Counts(), torch.zeros(1, 5, INPUTS), "net")
 
 
-def test_packed_sequences_are_refused_with_the_way_out() -> None:
-    class Packs(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.recurrent = nn.GRU(INPUTS, 4, batch_first=True)
+class Packs(nn.Module):
+    """Packs its sequences, of which it takes the lengths or knows them."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5]), batch_first=True)
-            found: Tensor = self.recurrent(packed)[1]
-            return found
+    def __init__(self, pads: bool) -> None:
+        super().__init__()
+        self.recurrent, self.pads = nn.GRU(INPUTS, 4, batch_first=True), pads
 
-    with pytest.raises(StepcellError, match=r"torch.export cannot trace it") as refused:
-        import_torch(Packs(), torch.zeros(1, 5, INPUTS), "net")
-    assert "pad sequences" in refused.value.hint
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x [N, T, 3], lengths [N] -> [N, T, 4], or the last states."""
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, h = self.recurrent(packed)
+        return nn.utils.rnn.pad_packed_sequence(y, batch_first=True)[0] if self.pads else h
+
+
+@pytest.mark.parametrize("pads", [False, True])
+def test_packed_sequences_are_refused_with_the_way_out(pads: bool) -> None:
+    with pytest.raises(StepcellError, match=r"forward\(\) packs sequences") as refused:
+        import_torch(Packs(pads), (torch.zeros(1, 5, INPUTS), torch.tensor([5])), "net")
+    assert refused.value.message.count(". ") == 0
+    assert "run the recurrent layer on the padded batch" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("then", "complaint", "hint"),
+    [
+        (
+            lambda y: y * 2 if y.sum() > 0 else y,
+            r"decides by the values of its data.*\(line \d+ of",
+            "torch.where",
+        ),
+        (lambda y: y[: int(y.abs().sum().item())], r"decides by the values of its data", "torch.where"),
+        (lambda y: torch.from_numpy(np.tanh(y.detach().numpy())), r"torch.export|numpy", "tensors"),
+        (lambda y: y @ torch.ones(5, 5), r"does not run on inputs of shape \[1, 5, 3\]", "--shape"),
+    ],
+)
+def test_what_cannot_be_traced_is_refused_in_a_sentence(
+    then: Callable[[Tensor], Tensor], complaint: str, hint: str
+) -> None:
+    with pytest.raises(StepcellError, match=complaint) as refused:
+        import_torch(Forward(then), torch.zeros(1, 5, INPUTS), "net")
+    assert "\n" not in refused.value.message
+    assert hint in refused.value.hint
 
 
 FACTORY = """
@@ -206,14 +221,3 @@ def test_mistakes_with_a_factory_are_named(
 ) -> None:
     with pytest.raises(StepcellError, match=complaint):
         from_factory(tmp_path, spec, **options)
-
-
-@pytest.mark.parametrize("name", ["m.tflite", "m.keras", "m.h5", "m.pt2"])
-def test_planned_formats_are_refused(name: str) -> None:
-    with pytest.raises(StepcellError, match="planned, and not imported yet"):
-        import_model(name)
-
-
-def test_anything_else_is_refused() -> None:
-    with pytest.raises(StepcellError, match=r"neither file.onnx nor factory.py:function"):
-        import_model("model.bin")

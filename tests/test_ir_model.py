@@ -17,7 +17,7 @@ from stepcell.ir import (
     verify,
     verify_lowerable,
 )
-from stepcell.ir.ops import Dense, Gate, Gru, Op, Value
+from stepcell.ir.ops import Dense, Gru, Op, Value
 from stepcell.reference.float_model import run_float
 
 
@@ -56,6 +56,10 @@ def test_text_shows_states_operations_and_weights() -> None:
     assert "head [4x2]" in text
 
 
+def without_inputs() -> Model:
+    return Model("still", (Function("main", (), (Stage("main", (), (), ()),), None, ()),), (), {})
+
+
 def test_counts_of_work_and_size() -> None:
     found = model(Dense("h_next", Value("y", (4,)), "head", "bias"))
     assert macs_per_step(found) == 6 * 3 + 6 * 2 + 4 * 2
@@ -71,6 +75,8 @@ def test_counts_of_work_and_size() -> None:
         (model(Dense("h_next", Value("h_next", (4,)), "head", "bias")), "defined twice"),
         (model(Dense("x", Value("y", (4,)), "head", "bias")), "has 2 columns"),
         (with_stage(inputs=(Value("z", (3,)),)), "unknown sequence z"),
+        (with_stage(frames_per_step=2), "does not begin with 2 frames"),
+        (with_stage(outputs=("h",)), "yields the state h, not the value that it becomes"),
     ],
 )
 def test_a_malformed_model_is_a_bug(broken: Model, complaint: str) -> None:
@@ -86,10 +92,11 @@ def test_weights_that_are_not_finite_are_the_users_mistake() -> None:
 @pytest.mark.parametrize(
     ("unlowerable", "complaint"),
     [
-        (model(gates=(Gate("HardSigmoid"), Gate("Tanh"))), "has the activations HardSigmoid, Tanh"),
-        (model(clip=1.0), "clips its gates at 1.0"),
-        (with_stage(direction="backward"), "stage forward runs backwards"),
-        (with_stage(frames_per_step=2), "takes 2 frames a step"),
+        (without_inputs(), "the function 'main' has no input"),
+        (
+            replace(model(), functions=(replace(model().main, outputs=("x",)),)),
+            "input 'x' is an output as it is",
+        ),
     ],
 )
 def test_what_is_not_lowered_yet_is_refused_by_name(unlowerable: Model, complaint: str) -> None:

@@ -1,5 +1,6 @@
 """What a header promises of a step: its stack is a bound, its instructions are close to the exact count."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 
 def promised(case: Case) -> Estimate:
-    assert case.plan.estimate is not None
-    return case.plan.estimate
+    assert case.plan.main.estimate is not None
+    return case.plan.main.estimate
 
 
 @pytest.mark.parametrize("compiler", ["arm-gcc", "zig"])
@@ -58,8 +59,14 @@ def test_the_estimate_is_within_5_percent_of_the_exact_count(tmp_path: Path, cas
 
 
 def recurrent(case: Case) -> list[QLstm | QGru | QRnn]:
-    return [op for op in case.qmodel.ops if isinstance(op, QLstm | QGru | QRnn)]
+    return [op for op in case.qmodel.all_ops if isinstance(op, QLstm | QGru | QRnn)]
 
 
 def test_a_core_that_was_not_measured_has_no_estimate(cases: list[Case]) -> None:
-    assert estimate(load_core("host"), (cases[0].plan.step,)) is None
+    assert estimate(load_core("host"), cases[0].plan.main) is None
+
+
+def test_a_function_that_was_not_measured_leaves_no_estimate(cases: list[Case]) -> None:
+    costs = {name: cost for name, cost in M4.costs.items() if name != "sc_dense"}
+    assert estimate(replace(M4, costs=costs), cases[0].plan.main) is None
+    assert any(call.function == "sc_dense" for call in cases[0].plan.calls)

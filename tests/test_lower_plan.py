@@ -11,7 +11,7 @@ from numpy.random import Generator
 from random_bundles import M4, Case, compile_case, make_case, run_cases
 from random_models import random_qmodel
 from stepcell.build import build_host
-from stepcell.ir.qmodel import QLstm, QMax, QModel, QRescale, QState, QValue
+from stepcell.ir.qmodel import QLstm, QMax, QModel, QOutput, QRescale, QState, QValue
 from stepcell.lower import lower
 from stepcell.run import run_host
 from tools import require_tool
@@ -31,6 +31,17 @@ def drawn(seed: int, layer: str, units: int = 9) -> tuple[Generator, QModel]:
     return rng, qmodel
 
 
+def updates(qmodel: QModel) -> tuple[tuple[str, str], ...]:
+    return qmodel.main.stages[0].updates
+
+
+def with_stage(qmodel: QModel, **changes: Any) -> QModel:
+    """The model with something in its only stage replaced; its outputs are the function's."""
+    stage = replace(qmodel.main.stages[0], **changes)
+    outputs = tuple(QOutput(value, False) for value in stage.outputs)
+    return replace(qmodel, functions=(replace(qmodel.main, stages=(stage,), outputs=outputs),))
+
+
 def assert_c_equals_reference(folder: Path, case: Case) -> None:
     require_tool("gcc", "cffi")
     library = build_host([case.bundle], folder / "host", "gcc")
@@ -42,10 +53,10 @@ def test_a_state_read_after_its_update_is_what_it_was_before(tmp_path: Path, lay
     rng, qmodel = drawn(3000, layer)
     h = qmodel.states[0].value
     late = QRescale(h.name, QValue("late", h.shape, 16, h.scale), 1 << 14, 14)
-    changed = replace(qmodel, ops=(*qmodel.ops, late), output=late.y)
+    changed = with_stage(qmodel, ops=(*qmodel.all_ops, late), outputs=(late.y,))
     case = compile_case(tmp_path, changed, rng)
-    assert [call.function for call in case.plan.step.calls].index("sc_rescale") > 2
-    assert any(f"{h.name}_before" in buffer.holds for buffer in case.plan.step.buffers)
+    assert [call.function for call in case.plan.main.step.calls].index("sc_rescale") > 2
+    assert any(f"{h.name}_before" in buffer.holds for buffer in case.plan.main.step.buffers)
     assert_c_equals_reference(tmp_path, case)
 
 
@@ -55,7 +66,8 @@ def test_a_state_may_become_what_another_was(tmp_path: Path, layer: str) -> None
     h = qmodel.states[0]
     older = [replace(h, value=replace(h.value, name=f"older{i}")) for i in range(2)]
     delayed = (("older1", "older0"), ("older0", h.value.name))
-    changed = replace(qmodel, states=(*qmodel.states, *older), updates=(*delayed, *qmodel.updates))
+    changed = with_stage(qmodel, updates=(*delayed, *updates(qmodel)))
+    changed = replace(changed, states=(*qmodel.states, *older))
     assert_c_equals_reference(tmp_path, compile_case(tmp_path, changed, rng))
 
 
@@ -65,7 +77,8 @@ def test_states_may_change_places(tmp_path: Path) -> None:
         QState(QValue(name, (5,), 16, 1.0), rng.integers(-32768, 32768, (5,))) for name in ("a", "b", "c")
     )
     around = (("a", "b"), ("b", "c"), ("c", "a"))
-    changed = replace(qmodel, states=(*qmodel.states, a, b, c), updates=(*qmodel.updates, *around))
+    changed = with_stage(qmodel, updates=(*updates(qmodel), *around))
+    changed = replace(changed, states=(*qmodel.states, a, b, c))
     assert_c_equals_reference(tmp_path, compile_case(tmp_path, changed, rng))
 
 
@@ -73,12 +86,9 @@ def test_two_states_may_become_the_same_maximum(tmp_path: Path) -> None:
     rng, qmodel = drawn(3003, "rnn_tanh")
     a, b = (QState(QValue(name, (5,), 16, 1.0), rng.integers(-32768, 32768, (5,))) for name in ("a", "b"))
     greater = QMax("a", "b", QValue("greater", (5,), 16, 1.0))
-    changed = replace(
-        qmodel,
-        states=(*qmodel.states, a, b),
-        ops=(*qmodel.ops, greater),
-        updates=(*qmodel.updates, ("a", "greater"), ("b", "greater")),
-    )
+    both = (*updates(qmodel), ("a", "greater"), ("b", "greater"))
+    changed = with_stage(qmodel, ops=(*qmodel.all_ops, greater), updates=both)
+    changed = replace(changed, states=(*qmodel.states, a, b))
     assert_c_equals_reference(tmp_path, compile_case(tmp_path, changed, rng))
 
 
@@ -96,7 +106,7 @@ def test_states_lie_widest_first_without_a_hole(tmp_path: Path) -> None:
 
 def test_accumulators_start_with_the_bias_and_the_half_of_their_shift() -> None:
     _, qmodel = drawn(3004, "lstm")
-    (op,) = qmodel.ops
+    (op,) = qmodel.all_ops
     assert isinstance(op, QLstm)
     plan = lower(qmodel, replace(M4, kernels=("portable",)))
     start = next(table.values for table in plan.tables if table.name == "lstm1_input_start")

@@ -43,8 +43,8 @@ def test_check_fit_accepts_exactly_the_memory_that_is_there() -> None:
 
 def test_check_fit_names_the_three_largest_tensors_in_order() -> None:
     plan, board = small_plan()
-    sizes = sorted((table.bytes, table.name) for table in plan.tables)[-3:]
-    largest = ", ".join(f"{name} ({size:,} bytes)" for size, name in reversed(sizes))
+    sizes = sorted((-table.bytes, table.name) for table in plan.tables)[:3]
+    largest = ", ".join(f"{name} ({-size:,} bytes)" for size, name in sizes)
     with pytest.raises(StepcellError) as refusal:
         check_fit(plan, dataclasses.replace(board, flash_bytes=100))
     assert refusal.value.message.endswith(f"the largest tensors are {largest}.")
@@ -52,8 +52,7 @@ def test_check_fit_names_the_three_largest_tensors_in_order() -> None:
 
 def test_check_fit_counts_the_state_and_the_largest_function_against_ram() -> None:
     plan, board = small_plan()
-    bodies = [plan.step] + ([plan.read] if plan.read else [])
-    scratch = max(sum(buffer.bytes for buffer in body.buffers) for body in bodies)
+    scratch = max(sum(buffer.bytes for buffer in body.buffers) for body in plan.bodies)
     needed = sum(field.bytes for field in plan.state) + scratch
     check_fit(plan, dataclasses.replace(board, ram_bytes=needed))
     with pytest.raises(StepcellError, match=f"at least {needed:,} bytes of RAM, 1 more than the"):
@@ -95,14 +94,14 @@ def test_a_file_that_holds_no_model_is_named(tmp_path: Path) -> None:
             load_model(content, "float.npz")
 
 
-def test_compile_model_replaces_an_older_bundle_whole(tmp_path: Path) -> None:
+def test_compile_model_replaces_an_older_bundle_and_keeps_what_is_not_of_it(tmp_path: Path) -> None:
     model = import_model(small_files(tmp_path)[0])
     original = original_of(model, str(tmp_path / "small.onnx"))
     data = Sequences(np.random.default_rng(0).standard_normal((4, 9, 3)), np.full(4, 9))
     folder = compile_model(model, original, data, tmp_path / "c", Options())
-    (folder / "stale.c").write_text("")
+    (folder / "mine.c").write_text("mine")
     compile_model(model, original, data, tmp_path / "c", Options(activations="int16"))
-    assert not (folder / "stale.c").exists()
+    assert (folder / "mine.c").read_text() == "mine"
     assert json.loads((folder / "manifest.json").read_text())["inputs"][0]["dtype"] == "int16"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -109,5 +109,5 @@ def test_the_models_use_every_cell_and_every_portable_kernel(tmp_path: Path) -> 
     cases = [draw(tmp_path, seed) for seed in range(40 * BATCHES)]
     used = {name for case in cases for name in case.functions}
     assert {kernel.name for kernel in portable.KERNELS} <= used
-    assert {QLstm, QGru, QRnn} <= {type(op) for case in cases for op in case.qmodel.ops}
-    assert {case.qmodel.input.bits for case in cases} == {8, 16}
+    assert {QLstm, QGru, QRnn} <= {type(op) for case in cases for op in case.qmodel.all_ops}
+    assert {case.qmodel.main.inputs[0].bits for case in cases} == {8, 16}

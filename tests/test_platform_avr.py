@@ -48,7 +48,7 @@ def fitting(cases: list[Case]) -> list[list[Case]]:
     used = 0
     for case in cases:
         size = table_bytes(case)
-        if groups[-1] and (used + size > ROOM or len(groups[-1]) == 8):
+        if groups[-1] and (used + size > ROOM or len(groups[-1]) == 4):
             groups.append([])
             used = 0
         groups[-1].append(case)
@@ -168,5 +168,5 @@ def test_the_models_use_every_cell_and_every_portable_kernel(tmp_path: Path) -> 
     cases = [case for case in drawn if table_bytes(case) <= ROOM]
     used = {name for case in cases for name in case.functions}
     assert {kernel.name for kernel in portable.KERNELS} <= used
-    assert {QLstm, QGru, QRnn} <= {type(op) for case in cases for op in case.qmodel.ops}
-    assert {case.qmodel.input.bits for case in cases} == {8, 16}
+    assert {QLstm, QGru, QRnn} <= {type(op) for case in cases for op in case.qmodel.all_ops}
+    assert {case.qmodel.main.inputs[0].bits for case in cases} == {8, 16}

@@ -37,7 +37,7 @@ def _well_behaved(seed: int, layer: str, style: str = "gaussian") -> tuple[Model
 def _state_error(model: Model, qmodel: QModel, data: Sequences) -> float:
     """RMS error of the hidden states over all valid steps, relative to their largest magnitude or 1."""
     names = tuple(op.h for op in recurrent_ops(model))
-    x = quantize_input(data.x, qmodel.input.scale, qmodel.input.bits)
+    x = quantize_input(data.x, qmodel.main.inputs[0].scale, qmodel.main.inputs[0].bits)
     states = run_integer(qmodel, x, data.lengths).states
     exact = run_float(model, data.x, data.lengths, keep=names).steps
     scales = {state.value.name: state.value.scale for state in qmodel.states}
@@ -85,9 +85,9 @@ def test_logits_of_a_last_step_head_stay_within_one_percent() -> None:
     )
     data = random_sequences(rng, model, count=12)
     qmodel = quantize(model, data)
-    x = quantize_input(data.x, qmodel.input.scale, qmodel.input.bits)
-    found = run_integer(qmodel, x, data.lengths).last_outputs() * qmodel.output.scale
-    exact = run_float(model, data.x, data.lengths).ends[qmodel.output.name]
+    x = quantize_input(data.x, qmodel.main.inputs[0].scale, qmodel.main.inputs[0].bits)
+    found = run_integer(qmodel, x, data.lengths).last_outputs() * qmodel.main.outputs[0].value.scale
+    exact = run_float(model, data.x, data.lengths).ends[qmodel.main.outputs[0].value.name]
     assert np.sqrt(np.mean((found - exact) ** 2)) < 0.01 * np.abs(exact).max()
 
 
@@ -95,15 +95,15 @@ def test_a_softmax_at_the_end_is_left_to_the_caller() -> None:
     rng = np.random.default_rng(5)
     model = random_model(rng, layers=("lstm",), prelude="none", head="last", softmax=True)
     qmodel = quantize(model, random_sequences(rng, model))
-    assert qmodel.left_to_caller == "softmax"
-    assert qmodel.output.name not in model.main.outputs
+    assert qmodel.main.outputs[0].left_to_caller == "softmax"
+    assert qmodel.main.outputs[0].value.name not in model.main.outputs
 
 
 def test_percentile_calibration_clips_rare_peaks_but_no_cell_state() -> None:
     model, data = _well_behaved(0, "lstm")
     data.x[0, 0, 0] = 1000.0
     full, clipped = quantize(model, data), quantize(model, data, percentile=99.0)
-    assert full.input.scale == pytest.approx(1000.0 / 127)
-    assert clipped.input.scale < 5.0 / 127
+    assert full.main.inputs[0].scale == pytest.approx(1000.0 / 127)
+    assert clipped.main.inputs[0].scale < 5.0 / 127
     cell = {state.value.name: state.value.scale for state in full.states if state.value.name.startswith("c")}
     assert cell == {s.value.name: s.value.scale for s in clipped.states if s.value.name.startswith("c")}

@@ -32,14 +32,15 @@ def _drawn(seed: int, max_units: int = 24) -> tuple[np.random.Generator, QModel]
 
 
 def _same(a: IntegerRun, b: IntegerRun) -> bool:
-    return np.array_equal(a.outputs, b.outputs) and all(
+    return np.array_equal(a.output, b.output) and all(
         np.array_equal(a.states[n], b.states[n]) for n in a.states
     )
 
 
 def _rows(run: IntegerRun, sequences: slice, steps: slice = slice(None)) -> IntegerRun:
     states = {name: array[sequences, steps] for name, array in run.states.items()}
-    return IntegerRun(states, run.outputs[sequences, steps], run.saturations)
+    outputs = {name: array[sequences, steps] for name, array in run.outputs.items()}
+    return IntegerRun(states, outputs, run.saturations)
 
 
 @settings(max_examples=25)
@@ -77,7 +78,7 @@ def test_frames_beyond_the_length_change_nothing(seed: int) -> None:
     for i, length in enumerate(lengths):
         alone = run_integer(qmodel, x[i : i + 1, :length])
         assert _same(alone, _rows(padded, slice(i, i + 1), slice(None, int(length))))
-        assert np.all(padded.outputs[i, length:] == padded.outputs[i, length - 1])
+        assert np.all(padded.output[i, length:] == padded.output[i, length - 1])
 
 
 @settings(max_examples=25)
@@ -85,7 +86,8 @@ def test_frames_beyond_the_length_change_nothing(seed: int) -> None:
 def test_states_and_outputs_stay_in_their_types(seed: int) -> None:
     rng, qmodel = _drawn(seed)
     run = run_integer(qmodel, random_frames(rng, qmodel, steps=10))
-    stored = [(qmodel.output, run.outputs), *((s.value, run.states[s.value.name]) for s in qmodel.states)]
+    states = [(s.value, run.states[s.value.name]) for s in qmodel.states]
+    stored = [(qmodel.main.outputs[0].value, run.output), *states]
     for value, array in stored:
         assert array.shape[2:] == value.shape
         assert -(1 << (value.bits - 1)) <= array.min()
@@ -97,7 +99,7 @@ def _agree_with_plain_python(qmodel: QModel, x: np.ndarray) -> None:
     for i, sequence in enumerate(x):
         frames = [[int(v) for v in frame.flat] for frame in sequence]
         for t, (states, output) in enumerate(scalar_contract.run(qmodel, frames)):
-            assert output == run.outputs[i, t].ravel().tolist()
+            assert output == run.output[i, t].ravel().tolist()
             assert all(states[name] == run.states[name][i, t].ravel().tolist() for name in states)
 
 
@@ -143,7 +145,7 @@ def test_saturations_count_cell_states_at_their_limits() -> None:
     counting = model.with_weights({bias: np.full_like(model.weights[bias], 30.0)})  # c grows by 1 a step
     data = random_sequences(rng, counting, count=1, steps=4)
     qmodel = quantize(counting, data)
-    run = run_integer(qmodel, np.zeros((2, 30, *qmodel.input.shape), np.int64), np.asarray([30, 10]))
+    run = run_integer(qmodel, np.zeros((2, 30, *qmodel.main.inputs[0].shape), np.int64), np.asarray([30, 10]))
     ((name, count),) = run.saturations.items()
     at_limit = run.states[name] == 32767
     assert count == at_limit[0].sum() + at_limit[1, :10].sum() > 0

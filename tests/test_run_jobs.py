@@ -110,10 +110,10 @@ def test_lane_refuses_a_wrong_number_of_inputs_and_lengths_that_differ() -> None
 
 def test_truncated_results_are_refused() -> None:
     with pytest.raises(ValueError, match="wrote 4 bytes"):
-        unpack_results([Job((lane(COUNTER, X),))], b"SCR1")
+        unpack_results([Job((lane(COUNTER, X),))], b"SCR2")
 
 
 def test_pack_jobs_writes_what_the_documentation_says() -> None:
     packed = pack_jobs([Job((lane(MIXER, [[7]], [[1, -2]]),), misaligned=True)])
-    header = struct.pack("<4s9I", b"SCJ1", 1, 0, 1, 1, 1, MIXER.id, 4, 8, 8)
+    header = struct.pack("<4s11I", b"SCJ2", 1, 0, 1, 1, 1, MIXER.id, 4, 1, 0, 8, 8)
     assert packed == header + bytes([7, 0, 0, 0, 1, 0, 0xFE, 0xFF])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepcell.errors import StepcellError
-from stepcell.ir import Finish, Function, Model, Stage
+from stepcell.ir import Finish, Function, Model
 from stepcell.ir.ops import RELU, TANH, Embed, Gate, Value
 from stepcell.reference.float_model import run_float
 from stepcell.train import from_module, to_module
@@ -179,18 +179,10 @@ def _two_functions(model: Model) -> Model:
     return replace(model, functions=(model.main, replace(model.main, name="decoder")))
 
 
-def _strided(model: Model) -> Model:
-    stage: Stage = replace(model.main.stages[0], frames_per_step=2)
-    return replace(model, functions=(replace(model.main, stages=(stage,)),))
-
-
 @pytest.mark.parametrize(
     ("model", "named"),
     [
-        (with_op(classifier("lstm"), 0, peepholes="P"), "peepholes"),
-        (with_op(classifier("gru"), 0, gates=(Gate("HardSigmoid"), TANH)), "'h0_next' .* HardSigmoid"),
         (_two_functions(classifier()), "main, decoder"),
-        (_strided(classifier()), "main takes 2 frames"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_name(model: Model, named: str) -> None:

@@ -1,5 +1,6 @@
 """Every kind of output through the whole chain: nothing may differ from the integer reference on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,16 @@ def test_progress_hears_every_stage_and_ends_each_backend_at_one(tmp_path: Path)
         "C on host",
     ]
     assert [part for stage, part in heard if stage == "C on host"] == [0.0, 0.4, 0.8, 1.0]
+
+
+def test_numbers_beyond_calibration_are_counted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path, data = saved(tmp_path, Network("gru", "last")), random_sequences()
+    result = validated(path, data)
+    assert result.clipped_inputs == {"x": 0}
+    louder = replace(data, x=3 * data.x)
+    peak = np.abs(data.x).max()
+    beyond = validate(tmp_path / "c", louder)
+    assert beyond.clipped_inputs == {"x": int((np.abs(louder.x) >= peak / 127 * 127.5).sum())}
+    assert beyond.clipped_inputs["x"] > 0
+    assert beyond.mismatches == 0

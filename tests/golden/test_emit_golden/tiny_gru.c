@@ -22,6 +22,7 @@ static const sc_dense_layer tiny_gru_dense1 = {
     .rows = 2,
     .grain = 4,
     .pre_shift = 9,
+    .saturating_shift = 0,
     .least = -32768,
 };
 
@@ -32,6 +33,7 @@ static const sc_dense_layer tiny_gru_dense2 = {
     .rows = 2,
     .grain = 4,
     .pre_shift = 8,
+    .saturating_shift = 0,
     .least = -32768,
 };
 

@@ -33,6 +33,7 @@ static const sc_dense_layer tiny_lstm_dense1 = {
     .rows = 4,
     .grain = 4,
     .pre_shift = 10,
+    .saturating_shift = 0,
     .least = -32768,
 };
 
