@@ -47,6 +47,15 @@ bench-host: setup ## A step of an LSTM on this computer against ONNX Runtime
 bench-diff: setup ## What `make bench` found against benchmarks/; fails if something takes over 1 % more
 	$(BIN)/python scripts/bench_diff.py
 
+.PHONY: bench-third-party
+bench-third-party: setup ## silero-vad and DTLN compiled to C and compared with their files in ONNX Runtime
+	$(BIN)/python examples/voice_activity/compile.py
+	$(BIN)/python examples/noise_suppression/compile.py
+
+.PHONY: fuzz
+fuzz: setup ## 20,000 damaged model files through the importers
+	$(BIN)/python scripts/fuzz_importers.py
+
 .PHONY: test
 test: system-packages setup lint pytest wheel ## Install what the tests need, then run every check and test
 

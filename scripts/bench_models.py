@@ -104,12 +104,11 @@ def measure(case: Case) -> Row:
     plan = lower(quantize(model, data), core, optimize=case.optimize)
     with tempfile.TemporaryDirectory() as folder:
         cost = profile_bundle(emit(plan, Path(folder) / "bench", {}, {}))
-    assert plan.read is not None
-    head = sum(layer.instructions for layer in cost.profile.layers if layer.layer in _layers(plan.read))
+    step, read = plan.main.step, plan.main.read
+    assert read is not None
+    head = sum(layer.instructions for layer in cost.profile.layers if layer.layer in _layers(read))
     instructions = case.steps * (cost.profile.instructions - head) + head
-    macs = case.steps * sum(call.macs for call in plan.step.calls) + sum(
-        call.macs for call in plan.read.calls
-    )
+    macs = case.steps * sum(call.macs for call in step.calls) + sum(call.macs for call in read.calls)
     kernels = sorted({kernel for call in plan.calls for kernel in call.kernels if "matvec" in kernel})
     return {
         "core": core.name,

@@ -126,7 +126,7 @@ def _rows(plan: Plan, elf: Path, board: Board, bundle: Bundle, held: QModel | No
     *layers, glue = profile.layers
     works = [call.work for call in plan.calls] if held is None else _changed(plan, held, bundle)
     rows = [(work, layer.instructions) for work, layer in zip(works, layers, strict=True)]
-    functions = 1 if plan.read is None else 2
+    functions = len(plan.bodies)
     return [*rows, (((GLUE, "function", functions), (GLUE, "call", len(plan.calls))), glue.instructions)]
 
 
@@ -158,11 +158,11 @@ def _held_models(core: Core) -> dict[Plan, QModel]:
 
 def _changed(plan: Plan, qmodel: QModel, bundle: Bundle) -> list[Work]:
     """The work of every call in the step that is counted: that of the columns which change in it."""
-    x = next(iter(random_job(bundle, 2).lanes[0].inputs.values()))
-    states = run_integer(qmodel, x.reshape(1, 2, *qmodel.input.shape).astype(np.int64)).states
+    x = next(iter(random_job(bundle, 2).lanes[0].parts[0].inputs.values()))
+    states = run_integer(qmodel, x.reshape(1, 2, *qmodel.main.inputs[0].shape).astype(np.int64)).states
     changed = {
         op.held: (states[op.held][0, 0] != states[op.held][0, 1]).reshape(-1)
-        for op in qmodel.ops
+        for op in qmodel.main.stages[0].ops
         if isinstance(op, QHold)
     }
     shares: list[float] = []

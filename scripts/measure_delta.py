@@ -81,7 +81,7 @@ def measure(net: Net, task: Task, test: Sequences, counted: Sequences, core: Cor
 def count(qmodel: QModel, clips: Sequences, core: Core) -> tuple[np.ndarray, int, Bundle]:
     """(instructions of every step of the clips, of one where nothing changes any more, what ran)."""
     board = board_for(core)
-    x = quantize_input(clips.x, qmodel.input.scale, qmodel.input.bits)
+    x = quantize_input(clips.x, qmodel.main.inputs[0].scale, qmodel.main.inputs[0].bits)
     with tempfile.TemporaryDirectory() as folder:
         bundle = load_bundle(emit(lower(qmodel, core), Path(folder) / "c", {}, {}))
         elf = build_firmware([bundle], board, Path(folder) / "firmware")

@@ -158,7 +158,7 @@ def _under_floors(
             qmodel = quantize(model, task.calibration, activations)
         except StepcellError:
             return "refused"
-        shift = qmodel.ops[0].requant.input_pre_shift  # type: ignore[union-attr]
+        shift = qmodel.main.stages[0].ops[0].requant.input_pre_shift  # type: ignore[union-attr]
         return f"{1e3 * measure(ref, qmodel).state_rms:.2f} ({shift})"
 
     for bits in LIMITS:

@@ -13,6 +13,7 @@ packages=(
     qemu-user                                       # runs Linux programs of other processors
     gcc-avr avr-libc simavr                         # the compiler, the headers and the emulator of AVR
     cppcheck                                        # static analysis of the runtime
+    pocketsphinx-testdata                           # recorded speech, to compare imported models on
     python3-venv                                    # fresh environments for the wheel test
 )
 

@@ -90,12 +90,12 @@ def _float_trace(model: Model, data: Sequences) -> Trace:
 def _integer_trace(
     qmodel: QModel, names: tuple[str, ...], data: Sequences
 ) -> tuple[FloatArray, IntArray, int, int]:
-    x = quantize_input(data.x, qmodel.input.scale, qmodel.input.bits)
+    x = quantize_input(data.x, qmodel.main.inputs[0].scale, qmodel.main.inputs[0].bits)
     run = run_integer(qmodel, x, data.lengths)
     scales = {state.value.name: state.value.scale for state in qmodel.states}
     states = np.concatenate([run.states[name] * scales[name] for name in names], axis=-1)
     cells = sum(run.states[name].shape[-1] for name in run.saturations) * int(data.lengths.sum())
-    return states, run.outputs, sum(run.saturations.values()), cells
+    return states, run.output, sum(run.saturations.values()), cells
 
 
 def measure(ref: Reference, qmodel: QModel, gain: FloatArray | float = 1.0) -> Fidelity:
@@ -103,7 +103,8 @@ def measure(ref: Reference, qmodel: QModel, gain: FloatArray | float = 1.0) -> F
     names = _hidden(ref.model)
     clips = _Clips()
     for data, exact in zip(ref.groups, ref.float_groups, strict=True):
-        clips.add(data, exact, _integer_trace(qmodel, names, _scaled(data, gain)), qmodel.output.scale)
+        trace = _integer_trace(qmodel, names, _scaled(data, gain))
+        clips.add(data, exact, trace, qmodel.main.outputs[0].value.scale)
     states, outputs, saturated, cells = _integer_trace(qmodel, names, _scaled(ref.stream, gain))
     agreement = float((outputs.argmax(-1) == ref.float_stream[1].argmax(-1)).mean())
     errors = np.square(states - ref.float_stream[0]).mean(axis=(0, 2))

@@ -1,0 +1,1 @@
+"""DTLN, a third-party noise suppressor, its first network compiled to C."""

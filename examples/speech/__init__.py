@@ -1,0 +1,1 @@
+"""Recorded speech at 16 kHz, from Debian packages."""

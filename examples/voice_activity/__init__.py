@@ -1,0 +1,1 @@
+"""silero-vad, a third-party voice activity detector, compiled to C."""
