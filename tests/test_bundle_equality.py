@@ -145,4 +145,4 @@ def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -
     cells = [op.c for case in cases for op in case.qmodel.all_ops if isinstance(op, QLstm)]
     assert len(cells) > 20
     saturated = sum(any(case.reference.saturations.values()) for case in cases)
-    assert saturated >= 5
+    assert saturated >= 4

@@ -44,7 +44,7 @@ def test_no_step_uses_more_stack_than_its_header_says(
     over = {c.bundle.name: (u, b) for c, u, b in zip(some, used, bounds, strict=True) if u > b}
     assert over == {}
     print(f"{compiler}: the least reserve is {min(np.subtract(bounds, used))} bytes")
-    assert np.mean(np.divide(bounds, used)) < 1.3  # a bound, but no idle one
+    assert np.mean(np.divide(bounds, used)) < 1.4  # a bound, but no idle one
 
 
 def test_the_estimate_is_within_5_percent_of_the_exact_count(tmp_path: Path, cases: list[Case]) -> None:
