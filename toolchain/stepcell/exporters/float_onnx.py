@@ -11,7 +11,9 @@ from onnx import helper
 from stepcell.exporters.float_stages import element, spread, write_stage
 from stepcell.exporters.float_writer import Writer, write
 from stepcell.ir import Function, Model
-from stepcell.ir.ops import Mean, Value, reads, writes
+from stepcell.ir.factors import multiplied_out
+from stepcell.ir.graph import reads, writes
+from stepcell.ir.ops import Mean, Value
 from stepcell.ir.sequences import frame_values
 
 OPSET = 17
@@ -22,8 +24,9 @@ def export_float(model: Model, function: str | None = None) -> onnx.ModelProto:
 
     Where the model has several functions, sequences start from inputs `initial/STATE` [batch, ...], and the
     outputs `final/STATE` [batch, ...] say where they end.
-    Raises StepcellError for operations that are not exported.
+    Matrices in factors are multiplied out. Raises StepcellError for operations that are not exported.
     """
+    model = multiplied_out(model)
     called = model.function(function)
     w = Writer(model, 2)
     _read_inputs(w, called)

@@ -6,11 +6,23 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+from stepcell.exporters.float_attention import stored
 from stepcell.exporters.float_recurrent import write_clipped_step, write_projected_step, write_recurrent
-from stepcell.exporters.float_writer import Writer, batch_shape, write
+from stepcell.exporters.float_writer import Writer, batch_shape, full, write
 from stepcell.ir import Model, Stage, State, all_ops
+from stepcell.ir.graph import reads, writes
 from stepcell.ir.model import FloatArray
-from stepcell.ir.ops import Binary, Count, Gru, Lstm, Op, Recurrent, Rnn, Value, reads, writes
+from stepcell.ir.ops import (
+    Append,
+    Binary,
+    Count,
+    Gru,
+    Lstm,
+    Op,
+    Recurrent,
+    Rnn,
+    Value,
+)
 
 _LOWEST = float(np.finfo(np.float32).min)
 Starts = Mapping[str, str]
@@ -22,7 +34,7 @@ def write_stage(w: Writer, stage: Stage, scanned: tuple[Value, ...], starts: Sta
 
     `scanned` are its inputs, or any sequence where it reads none.
     """
-    if stage.inputs and _is_plain(stage, {state.name for state in w.model.states}):
+    if stage.inputs and _is_plain(stage, {state.name for state in w.model.states}, starts):
         return _sequence(w, stage, starts)
     return _scan(w, stage, scanned, starts)
 
@@ -44,13 +56,19 @@ def element(model: Model, value: Value) -> int:
     return int(TensorProto.INT64 if value.dtype == "token" and not counted else TensorProto.FLOAT)
 
 
-def _is_plain(stage: Stage, states: set[str]) -> bool:
-    """Whether every state is a recurrent operation's own, a running sum, maximum or count, or a last one."""
+def _is_plain(stage: Stage, states: set[str], starts: Starts) -> bool:
+    """Whether every state is carried by one operation, or a last one.
+
+    That is a recurrent operation's own, a running sum, maximum or count, or an empty memory that nothing
+    reads before it is full.
+    """
     updates = dict(stage.updates)
     readers: dict[str, list[Op]] = {}
     for op in stage.ops:
-        for name in reads(op):
+        for name in (op.memory, op.x) if isinstance(op, Append) else reads(op):
             readers.setdefault(name, []).append(op)
+        if isinstance(op, Append) and op.memory in starts:
+            return False
         stepwise = isinstance(op, Lstm) and (op.projection or op.cell_clip is not None)
         if stepwise or (isinstance(op, Lstm) and op.c_next.name in stage.outputs):
             return False
@@ -71,7 +89,7 @@ def _carries(op: Op, state: str, update: str, readers: dict[str, list[Op]], stag
     if isinstance(op, Recurrent):
         own = (op.h, *((op.c,) if isinstance(op, Lstm) else ()))
         return update in made and own.index(state) == made.index(update) if state in own else False
-    loop = isinstance(op, Count) or (
+    loop = isinstance(op, Count | Append) or (
         isinstance(op, Binary) and op.operator in ("add", "max", "min") and op.a != op.b
     )
     return loop and made == [update] and update not in readers and update not in stage.outputs
@@ -132,6 +150,8 @@ def _running(w: Writer, op: Op, state: str, starts: Starts) -> str:
     """A sum, maximum, minimum or count over all steps, from the initial value on."""
     initial = w.model.state(state).initial
     end, given = f"{state}_end", state in starts
+    if isinstance(op, Append):
+        return stored(w, op, full(w, op.x, f"{state}_sequence"), end)
     first = starts[state] if given else w.array(f"{state}_initial", initial)
     if not isinstance(op, Binary):
         scalar = w.add("Squeeze", [w.steps, w.ints(0)], f"{state}_scalar")

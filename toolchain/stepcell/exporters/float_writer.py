@@ -8,13 +8,16 @@ import onnx
 from onnx import helper, numpy_helper
 
 from stepcell.errors import StepcellError
+from stepcell.exporters import float_attention as attention
 from stepcell.exporters.float_functions import activate, reduce
 from stepcell.exporters.float_windows import conv, take
 from stepcell.ir import Model
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import (
     Activate,
+    Append,
     ArgMax,
+    Attend,
     Binary,
     Concat,
     Constant,
@@ -82,7 +85,7 @@ class Writer:
         return self.reshaped(self.names[name], (-1,), output)
 
 
-def write(w: Writer, op: Op) -> None:  # noqa: C901 - one case an operation
+def write(w: Writer, op: Op) -> None:  # noqa: C901, PLR0912 - one case an operation
     """One operation that has no state."""
     match op:
         case Dense():
@@ -111,6 +114,8 @@ def write(w: Writer, op: Op) -> None:  # noqa: C901 - one case an operation
             conv(w, op, _lead_shape(w))
         case Take():
             take(w, op)
+        case Append() | Attend() if w.lead == 1:
+            attention.append(w, op) if isinstance(op, Append) else attention.attend(w, op)
         case Concat():
             parts = [full(w, x, f"{op.y.name}_part{i}") for i, x in enumerate(op.xs)]
             w.reshaped(w.add("Concat", parts, f"{op.y.name}_flat", axis=w.lead), op.y.shape, w.define(op.y))

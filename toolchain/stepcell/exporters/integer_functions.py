@@ -50,7 +50,7 @@ def octaves(scope: Scope, op: QOctaves) -> None:
     w, x = scope.step, scope.names[op.x]
     v = w.node("Max", x, w.int32(0)) if op.sign == "none" else w.node("Abs", x)
     v = w.node("Min", v, w.int32(INT16_MAX))
-    k = _bits_above(w, v, range(OCTAVE_BITS + 1, 15))
+    k = bits_above(w, v, range(OCTAVE_BITS + 1, 15))
     power = _gather(w, 1 << np.arange(16), k)
     u = w.node("Div", v, power)
     i = w.node("Add", w.node("Mul", k, w.int32(1 << OCTAVE_BITS)), u)
@@ -69,7 +69,7 @@ def _gather(w: Writer, table: np.ndarray, i: str) -> str:
     return w.node("Gather", w.int32(table), i)
 
 
-def _bits_above(w: Writer, v: str, bits: range) -> str:
+def bits_above(w: Writer, v: str, bits: range) -> str:
     """How many of the powers of two v reaches: int32 for int32, int64 for int64 v."""
     last = w.node("Unsqueeze", v, w.shape([-1]))
     powers = 1 << np.arange(bits.start, bits.stop)
@@ -108,13 +108,11 @@ def minimum(scope: Scope, op: QMin) -> None:
 def divide(scope: Scope, op: QDiv) -> None:
     """The quotient towards zero in int64, rounded by the shift."""
     w, a, b = scope.step, scope.names[op.a], scope.names[op.b]
-    dividend = w.node("Mul", _long(w, w.node("Abs", a)), _int64(w, op.multiplier))
+    dividend = w.node("Mul", _long(w, w.node("Abs", a)), int64(w, op.multiplier))
     divisor = _long(w, w.node("Max", w.node("Abs", b), w.int32(1)))
     quotient = w.node("Div", dividend, divisor)
-    rounded = w.node(
-        "Div", w.node("Add", quotient, _int64(w, (1 << op.shift) >> 1)), _int64(w, 1 << op.shift)
-    )
-    y = w.node("Cast", w.node("Min", rounded, _int64(w, INT16_MAX)), to=INT32)
+    rounded = w.node("Div", w.node("Add", quotient, int64(w, (1 << op.shift) >> 1)), int64(w, 1 << op.shift))
+    y = w.node("Cast", w.node("Min", rounded, int64(w, INT16_MAX)), to=INT32)
     opposite = w.node("Xor", w.node("Less", a, w.int32(0)), w.node("Less", b, w.int32(0)))
     scope.define(op.y, w.node("Where", opposite, w.node("Neg", y), y))
 
@@ -123,7 +121,8 @@ def _long(w: Writer, x: str) -> str:
     return w.node("Cast", x, to=INT64)
 
 
-def _int64(w: Writer, value: int) -> str:
+def int64(w: Writer, value: int) -> str:
+    """An int64 number."""
     return w.constant(np.asarray(value, np.int64))
 
 
@@ -171,27 +170,27 @@ def softmax(scope: Scope, op: QSoftmax) -> None:
     w, x = scope.step, scope.names[op.x]
     below = w.node("Sub", w.node("ReduceMax", x, w.shape([-1])), x)
     t = rr(w, w.node("Mul", below, w.int32(op.multiplier)), op.shift)
-    e = _power_of_half(w, w.node("Min", t, w.int32((1 << 17) - 1)), op.fraction)
+    e = power_of_half(w, w.node("Min", t, w.int32((1 << 17) - 1)), op.fraction)
     total = w.node("ReduceSum", e, w.shape([-1]))
-    power = _power_of_two(w, _bits_above(w, total, range(16, 32)))
-    inverse = w.node("Div", _int64(w, 1 << 31), w.node("Div", total, power))
+    power = power_of_two(w, bits_above(w, total, range(16, 32)))
+    inverse = w.node("Div", int64(w, 1 << 31), w.node("Div", total, power))
     product = w.node("Mul", w.node("Div", e, power), inverse)
-    y = w.node("Div", w.node("Add", product, _int64(w, 1 << 15)), _int64(w, 1 << 16))
-    scope.define(op.y, w.node("Cast", w.node("Min", y, _int64(w, INT16_MAX)), to=INT32))
+    y = w.node("Div", w.node("Add", product, int64(w, 1 << 15)), int64(w, 1 << 16))
+    scope.define(op.y, w.node("Cast", w.node("Min", y, int64(w, INT16_MAX)), to=INT32))
 
 
-def _power_of_half(w: Writer, t: str, fraction: int) -> str:
+def power_of_half(w: Writer, t: str, fraction: int) -> str:
     """2^(-t / 4096), int64."""
     table = power_table()
     i = w.node("BitwiseAnd", w.node("Div", t, w.int32(128)), w.int32(31))
     part = w.node("BitwiseAnd", t, w.int32(127))
     drop = rr(w, w.node("Mul", _gather(w, table[:-1] - table[1:], i), part), 7)
     value = _long(w, w.node("Sub", _gather(w, table, i), drop))
-    lifted = w.node("Mul", value, _int64(w, 1 << (fraction - 15)))
-    return w.node("Div", lifted, _power_of_two(w, w.node("Div", t, w.int32(4096))))
+    lifted = w.node("Mul", value, int64(w, 1 << (fraction - 15)))
+    return w.node("Div", lifted, power_of_two(w, w.node("Div", t, w.int32(4096))))
 
 
-def _power_of_two(w: Writer, k: str) -> str:
+def power_of_two(w: Writer, k: str) -> str:
     """2^k for 0 <= k < 40, int64."""
     return w.node("Gather", w.constant((1 << np.arange(40)).astype(np.int64)), k)
 
@@ -209,47 +208,47 @@ def normalize(scope: Scope, op: QNormalize) -> None:
     n = op.y.shape[-1]
     c = _long(w, w.node("Sub", w.node("Mul", x, w.int32(n)), w.node("ReduceSum", x, w.shape([-1]))))
     k = w.node("Max", w.node("Sub", _row_bits(w, c), w.int32(15)), w.int32(op.least_shift))
-    up = _power_of_two(w, w.node("Max", w.node("Neg", k), w.int32(0)))
-    d = _rounded(w, w.node("Mul", c, up), w.node("Max", k, w.int32(0)))
+    up = power_of_two(w, w.node("Max", w.node("Neg", k), w.int32(0)))
+    d = rounded(w, w.node("Mul", c, up), w.node("Max", k, w.int32(0)))
     squares = _fixed(w, w.node("Mul", d, d), op.square_shift)
     total = w.node("ReduceSum", squares, w.shape([-1]))
-    sum_ = w.node("Max", w.node("Add", total, _epsilon(w, op, k)), _int64(w, 1))
-    j = w.node("Div", w.node("Sub", w.int32(32), _bits_above(w, sum_, range(32))), w.int32(2))
-    lifted = w.node("Mul", sum_, _power_of_two(w, w.node("Mul", j, w.int32(2))))
-    r = w.node("Min", root(w, lifted), _int64(w, 65535))
-    half = w.node("Div", r, _int64(w, 2))
-    inverse = w.node("Div", w.node("Add", _int64(w, 1 << 30), half), r)
+    sum_ = w.node("Max", w.node("Add", total, _epsilon(w, op, k)), int64(w, 1))
+    j = w.node("Div", w.node("Sub", w.int32(32), bits_above(w, sum_, range(32))), w.int32(2))
+    lifted = w.node("Mul", sum_, power_of_two(w, w.node("Mul", j, w.int32(2))))
+    r = w.node("Min", root(w, lifted), int64(w, 65535))
+    half = w.node("Div", r, int64(w, 2))
+    inverse = w.node("Div", w.node("Add", int64(w, 1 << 30), half), r)
     by = w.node("Sub", w.int32(15 + (op.square_shift + 1) // 2), j)
-    z = w.node("Cast", _rounded(w, w.node("Mul", d, inverse), by), to=INT32)
+    z = w.node("Cast", rounded(w, w.node("Mul", d, inverse), by), to=INT32)
     scaled = w.node("Mul", sat16(w, z), w.int32(op.gain))
     scope.define(op.y, sat16(w, rr(w, w.node("Add", scaled, w.int32(op.bias)), op.shift)))
 
 
 def _row_bits(w: Writer, c: str) -> str:
     """The bits of the largest |c| of a row (that of a negative number is -1 - c)."""
-    below = w.node("Sub", w.node("Neg", c), _int64(w, 1))
+    below = w.node("Sub", w.node("Neg", c), int64(w, 1))
     magnitude = w.node("ReduceMax", w.node("Max", c, below), w.shape([-1]))
-    return _bits_above(w, magnitude, range(32))
+    return bits_above(w, magnitude, range(32))
 
 
-def _rounded(w: Writer, v: str, k: str) -> str:
+def rounded(w: Writer, v: str, k: str) -> str:
     """rr(v, k), int64, k an int32 tensor."""
-    power = _power_of_two(w, k)
-    half = w.node("Div", power, _int64(w, 2))
+    power = power_of_two(w, k)
+    half = w.node("Div", power, int64(w, 2))
     return floor_divide(w, w.node("Add", v, half), power)
 
 
 def _fixed(w: Writer, v: str, shift: int) -> str:
     """rr(v, shift) of int64 v >= 0."""
-    half = _int64(w, (1 << shift) >> 1)
-    return w.node("Div", w.node("Add", v, half), _int64(w, 1 << shift))
+    half = int64(w, (1 << shift) >> 1)
+    return w.node("Div", w.node("Add", v, half), int64(w, 1 << shift))
 
 
 def _epsilon(w: Writer, op: QNormalize, k: str) -> str:
     by = w.node("Sub", w.int32(op.epsilon_exponent), w.node("Mul", k, w.int32(2)))
-    up = _power_of_two(w, w.node("Max", by, w.int32(0)))
-    down = _power_of_two(w, w.node("Clip", w.node("Neg", by), w.int32(0), w.int32(31)))
-    return w.node("Div", w.node("Mul", _int64(w, op.epsilon), up), down)
+    up = power_of_two(w, w.node("Max", by, w.int32(0)))
+    down = power_of_two(w, w.node("Clip", w.node("Neg", by), w.int32(0), w.int32(31)))
+    return w.node("Div", w.node("Mul", int64(w, op.epsilon), up), down)
 
 
 def embed(scope: Scope, op: QEmbed) -> None:

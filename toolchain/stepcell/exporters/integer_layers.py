@@ -4,7 +4,17 @@ import numpy as np
 
 from stepcell.exporters.integer_arithmetic import rr, sat16
 from stepcell.exporters.integer_scope import Scope
-from stepcell.ir.qmodel import IntArray, JointRequant, QDense, QGru, QLstm, QRecurrent, QRnn, Requant
+from stepcell.ir.qmodel import (
+    IntArray,
+    JointRequant,
+    QDense,
+    QGru,
+    QLstm,
+    QRecurrent,
+    QRnn,
+    Requant,
+    q_recurrent_operand,
+)
 
 
 def lstm(scope: Scope, op: QLstm) -> None:
@@ -103,8 +113,8 @@ def requantized(scope: Scope, requant: Requant, acc: str) -> str:
 
 
 def _before(scope: Scope, op: QRecurrent) -> str:
-    """What the recurrent matrix reads: h, or its held view."""
-    return scope.names[op.h if op.held is None else op.held]
+    """What the recurrent matrix reads."""
+    return scope.names[q_recurrent_operand(op)]
 
 
 def _joint(scope: Scope, requant: JointRequant, ax: str, ah: str, rows: slice = slice(None)) -> str:

@@ -13,6 +13,7 @@ import onnx
 from onnx import AttributeProto, helper
 
 from stepcell import __version__
+from stepcell.exporters import integer_attention as attention
 from stepcell.exporters import integer_elementwise as elementwise
 from stepcell.exporters import integer_functions as functions
 from stepcell.exporters import integer_layers as layers
@@ -67,6 +68,7 @@ _WRITE: dict[type, Callable[[Scope, Any], None]] = {
     QCount: elementwise.count,
     QMean: elementwise.mean,
     QHold: elementwise.hold,
+    **attention.WRITE,
     **functions.WRITE,
     **integer_tflite.WRITE,
 }

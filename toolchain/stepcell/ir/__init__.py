@@ -14,7 +14,7 @@ from stepcell.ir.model import (
     all_ops,
     recurrent_ops,
 )
-from stepcell.ir.text import macs_per_step, op_text, parameter_count, to_text
+from stepcell.ir.text import macs_at_end, macs_per_step, op_text, parameter_count, to_text
 from stepcell.ir.verify import verify, verify_lowerable
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "State",
     "StateTensor",
     "all_ops",
+    "macs_at_end",
     "macs_per_step",
     "op_text",
     "parameter_count",

@@ -31,6 +31,9 @@ from stepcell.ir.qtflite import QFixed
 from stepcell.ir.source_integers import DenseIntegers, LstmIntegers
 from stepcell.ir.window import Window
 
+_ORIGINAL = "original/"
+"""Before the names of the functions whose source ONNX a compressed model keeps."""
+
 _Kind = TypeVar("_Kind", Model, q.QModel)
 _OPS = get_args(q.QOp)
 _CLASSES: dict[str, type] = {
@@ -64,22 +67,45 @@ def load_model(content: bytes, file: str) -> Model:
     return _load(content, file, Model, "float")
 
 
-def _dump(model: Model | q.QModel) -> bytes:
+def dump_compressed(model: Model, originals: Mapping[str, bytes]) -> bytes:
+    """A Model that is no longer its source, with the source's ONNX by function: what judges it later."""
+    return _dump(model, {f"{_ORIGINAL}{name}": np.frombuffer(c, np.uint8) for name, c in originals.items()})
+
+
+def load_compressed(content: bytes, file: str) -> tuple[Model, dict[str, bytes]]:
+    """The inverse of `dump_compressed`; StepcellError for what is none, by the name `file`."""
+    arrays: dict[str, np.ndarray] = {}
+    model = _load(content, file, Model, "compressed", arrays)
+    originals = {k.removeprefix(_ORIGINAL): a.tobytes() for k, a in arrays.items() if k.startswith(_ORIGINAL)}
+    if model.source is None or not originals:
+        raise StepcellError(
+            f"{file}: it does not hold what the model was before it was compressed.",
+            "use the model.npz that `stepcell compress` wrote.",
+        )
+    return model, originals
+
+
+def _dump(model: Model | q.QModel, more: Mapping[str, np.ndarray] | None = None) -> bytes:
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps(_encode(model, arrays), separators=(",", ":"))
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, model=np.array(text), **arrays)
+    np.savez_compressed(content, allow_pickle=False, model=np.array(text), **arrays, **(more or {}))
     return content.getvalue()
 
 
-def _load(content: bytes, file: str, kind: type[_Kind], what: str) -> _Kind:
+def _load(
+    content: bytes, file: str, kind: type[_Kind], what: str, arrays: dict[str, np.ndarray] | None = None
+) -> _Kind:
+    """`arrays` is filled with what the file holds beside the text."""
+    arrays = {} if arrays is None else arrays
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+            arrays |= {name: stored[name] for name in stored.files}
         model = _decode(json.loads(str(arrays.pop("model"))), arrays)
     except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise StepcellError(f"{file} holds no {what} model: {error}.", "compile the bundle again.") from error
-    assert isinstance(model, kind)
+        raise StepcellError(f"{file} holds no {what} model: {error}.", "make it again.") from error
+    if not isinstance(model, kind):
+        raise StepcellError(f"{file} holds no {what} model, but a {type(model).__name__}.", "make it again.")
     return model
 
 

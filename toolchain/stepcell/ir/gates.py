@@ -1,6 +1,7 @@
 """Activations of gates: ONNX's names and parameters for LSTM, GRU and RNN, as functions of `Activate`."""
 
-from stepcell.ir.ops import FunctionName, Gate
+from stepcell.ir.operators import FunctionName
+from stepcell.ir.ops import Gate
 
 FUNCTIONS: dict[str, FunctionName] = {
     "Relu": "relu",

@@ -110,6 +110,8 @@ class SourceTensor:
     name: str
     axes: tuple[str, ...]
     shape: tuple[int | None, ...]
+    frames_per_step: int = 1
+    """How many frames one step has of an output; they are the first axis of its value."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ class Source:
     """Frames that a sequence needs at least, so that the source computes anything."""
     frames_per_step: int = 1
     """Frames of its inputs to each of an output of every step."""
+    memories: tuple[StateTensor, ...] = ()
+    """Inputs that hold every step of another function, as many as their index says; none returns."""
     lengths: str | None = None
     """The input that takes the lengths of ragged sequences; without one, sequences run by equal lengths."""
     judge: str = ""

@@ -8,42 +8,9 @@ batch axis, no time axis. Gate order and bias layout are ONNX's (operators LSTM,
 from dataclasses import dataclass
 from typing import Literal
 
+from stepcell.ir.operators import FunctionName, Operator, ReduceKind
+
 Dtype = Literal["float", "token"]
-Operator = Literal["add", "sub", "mul", "div", "max", "min"]
-ReduceKind = Literal["sum", "mean", "max", "min"]
-FunctionName = Literal[
-    "identity",
-    "relu",
-    "sigmoid",
-    "tanh",
-    "softmax",
-    "log_softmax",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "softplus",
-    "softsign",
-    "hard_sigmoid",
-    "hard_swish",
-    "thresholded_relu",
-    "scaled_tanh",
-    "affine",
-    "silu",
-    "gelu",
-    "gelu_tanh",
-    "erf",
-    "exp",
-    "log",
-    "sqrt",
-    "abs",
-    "neg",
-    "square",
-    "power",
-    "reciprocal",
-    "clip",
-]
-"""Named as ONNX's operators; `alpha` and `beta` are theirs (clip: least, greatest; power: the exponent)."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +74,8 @@ class Lstm:
     input_forget: bool = False
     cell_clip: float | None = None
     """c' lies within this, as in TensorFlow Lite; ONNX's LSTM has no such thing."""
+    recurrent_input: str | None = None
+    """What R multiplies in place of h: a Dense of h, so that R and its weights are factors of a matrix."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +96,8 @@ class Gru:
     linear_before_reset: bool
     gates: tuple[Gate, Gate] = (SIGMOID, TANH)
     clip: float | None = None
+    recurrent_input: str | None = None
+    """As an Lstm's; only with linear_before_reset, for otherwise the n rows read r*h."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +113,8 @@ class Rnn:
     recurrent_bias: str
     gate: Gate = TANH
     clip: float | None = None
+    recurrent_input: str | None = None
+    """As an Lstm's."""
 
 
 @dataclass(frozen=True)
@@ -319,97 +292,3 @@ Op = (
     | Append
     | Attend
 )
-
-
-def reads(op: Op) -> tuple[str, ...]:  # noqa: C901  # one short case an operation
-    """Names of the values and states that an operation reads."""
-    match op:
-        case Lstm():
-            return (op.x, op.h, op.c)
-        case Gru() | Rnn():
-            return (op.x, op.h)
-        case Dense() | Conv() | Activate() | Reduce() | Normalize() | ArgMax() | Take() | Count():
-            return (op.x,)
-        case Binary():
-            return (op.a, op.b)
-        case Concat():
-            return op.xs
-        case Embed():
-            return (op.token,)
-        case Mean():
-            return (op.total, op.count)
-        case Append():
-            return (op.memory, op.count, op.x)
-        case Attend():
-            return (op.query, op.keys, op.values, op.count)
-        case Constant():
-            return ()
-
-
-def writes(op: Op) -> tuple[Value, ...]:
-    """The values that an operation defines."""
-    match op:
-        case Lstm():
-            return (op.h_next, op.c_next)
-        case Gru() | Rnn():
-            return (op.h_next,)
-        case _:
-            return (op.y,)
-
-
-def is_plain(op: Recurrent) -> bool:
-    """Whether a recurrent layer has its usual functions, and no peepholes, projection or limits."""
-    if op.clip is not None:
-        return False
-    match op:
-        case Lstm():
-            special = op.peepholes or op.projection or op.input_forget or op.cell_clip is not None
-            return op.gates == (SIGMOID, TANH, TANH) and not special
-        case Gru():
-            return op.gates == (SIGMOID, TANH)
-        case Rnn():
-            return op.gate in (TANH, RELU)
-
-
-def matrices(op: Op) -> tuple[str, ...]:
-    """Names of the weight matrices that pruning and quantization work on."""
-    match op:
-        case Lstm() | Gru() | Rnn():
-            return (op.input_weights, op.recurrent_weights)
-        case Dense() | Conv():
-            return (op.weights,)
-        case _:
-            return ()
-
-
-def parameters(op: Op) -> tuple[str, ...]:
-    """Names of every parameter that an operation uses."""
-    match op:
-        case Lstm():
-            optional = (op.peepholes, op.projection)
-            return (*matrices(op), op.input_bias, op.recurrent_bias, *(p for p in optional if p))
-        case Gru() | Rnn():
-            return (*matrices(op), op.input_bias, op.recurrent_bias)
-        case Dense() | Conv():
-            return (op.weights, op.bias)
-        case Normalize():
-            return (op.gain, op.bias)
-        case Constant():
-            return (op.weights,)
-        case Embed():
-            return (op.table,)
-        case _:
-            return ()
-
-
-def all_matrix_inputs(name: str, ops: tuple[Op, ...]) -> bool:
-    """Do only matrices read this value, directly or through Take?"""
-    for op in ops:
-        if name not in reads(op):
-            continue
-        if isinstance(op, Take):
-            if not all_matrix_inputs(op.y.name, ops):
-                return False
-        elif not matrices(op):
-            return False
-    return True

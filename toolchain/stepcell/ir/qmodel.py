@@ -7,268 +7,71 @@ value. Rows stay in the Model's order; only `lower` permutes them. docs/numerics
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stepcell.ir.model import Direction, Mask
-from stepcell.ir.qfunctions import (
-    QDiv,
-    QEmbed,
-    QFunctional,
-    QHypot,
-    QMin,
+from stepcell.ir.model import Direction
+from stepcell.ir.qarithmetic import (
+    MAX_STEPS_OF_A_MEAN,
+    QActivate,
+    QAdd,
+    QConcat,
+    QConstant,
+    QCount,
+    QHold,
+    QMax,
+    QMean,
+    QMul,
+    QRescale,
+    QTake,
+    QTotal,
 )
+from stepcell.ir.qattention import QAppend, QAttend
+from stepcell.ir.qfunctions import QDiv, QEmbed, QFunctional, QHypot, QMin
+from stepcell.ir.qlayers import JointRequant, QConv, QDense, QGru, QLstm, QMatrix, QRnn, Requant
 from stepcell.ir.qtflite import QTflite, QTfliteDense, QTfliteLstm
-from stepcell.ir.qvalue import Bits as Bits  # noqa: PLC0414 - all of a QModel is found here
-from stepcell.ir.qvalue import IntArray as IntArray  # noqa: PLC0414 - all of a QModel is found here
-from stepcell.ir.qvalue import QValue as QValue  # noqa: PLC0414 - all of a QModel is found here
-from stepcell.ir.window import Window
+from stepcell.ir.qvalue import Bits, IntArray, QValue
+
+__all__ = [
+    "MAX_STEPS_OF_A_MEAN",
+    "NUMERICS_VERSION",
+    "Bits",
+    "IntArray",
+    "JointRequant",
+    "QActivate",
+    "QAdd",
+    "QAppend",
+    "QAttend",
+    "QConcat",
+    "QConstant",
+    "QConv",
+    "QCount",
+    "QDense",
+    "QFunction",
+    "QGru",
+    "QHold",
+    "QLstm",
+    "QMatrix",
+    "QMax",
+    "QMean",
+    "QModel",
+    "QMul",
+    "QOp",
+    "QOutput",
+    "QRecurrent",
+    "QRescale",
+    "QRnn",
+    "QStage",
+    "QState",
+    "QTake",
+    "QTotal",
+    "QValue",
+    "Requant",
+    "q_matrices",
+    "q_reads",
+    "q_writes",
+]
+"""All of a QModel is found here."""
 
 NUMERICS_VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class QMatrix:
-    """int8 weights [rows, cols] in [-127, 127], one scale a row."""
-
-    weights: IntArray
-    scales: NDArray[np.float64]
-    mask: Mask | None
-    reads_view: bool
-    """Reads the int8 view of an int16 value, not the value itself."""
-    input_bound: int
-    """Largest |input|: 128 for int8 and views, 32768 for int16."""
-
-    @property
-    def density(self) -> float:
-        """Fraction of the weights that the mask keeps; 1.0 without a mask."""
-        return 1.0 if self.mask is None else float(self.mask.keep.mean())
-
-
-@dataclass(frozen=True, eq=False)
-class Requant:
-    """p = sat16(rr(s * multipliers, post_shift)), s = rr(acc, pre_shift), multipliers [rows] in 0..2^14."""
-
-    multipliers: IntArray
-    pre_shift: int
-    post_shift: int
-    saturates: bool = False
-    """s = sat16(rr(acc, pre_shift)): some accumulator could leave int16 there, where p is at its limit."""
-
-
-@dataclass(frozen=True, eq=False)
-class JointRequant:
-    """p = sat16(rr(rr(ax, sx)*Mx + rr(ah, sh)*Mh, post_shift)): two accumulators, one rounding at the end."""
-
-    input_multipliers: IntArray
-    recurrent_multipliers: IntArray
-    input_pre_shift: int
-    recurrent_pre_shift: int
-    post_shift: int
-
-
-@dataclass(frozen=True, eq=False)
-class QLstm:
-    """Rows i o f c~; `cell_bits` fraction bits in the int16 cell state."""
-
-    x: str
-    h: str
-    c: str
-    h_next: QValue
-    c_next: QValue
-    input: QMatrix
-    recurrent: QMatrix
-    bias: IntArray
-    requant: JointRequant
-    cell_bits: int
-    held: str | None = None
-    """What the recurrent matrix reads in place of h's view: a QHold's value; `x` is then one, too."""
-
-
-@dataclass(frozen=True, eq=False)
-class QGru:
-    """Rows z r n. With linear_before_reset the n rows are requantized apart (`candidate_*_shift`)."""
-
-    x: str
-    h: str
-    h_next: QValue
-    input: QMatrix
-    recurrent: QMatrix
-    input_bias: IntArray
-    recurrent_bias: IntArray
-    """[3H]; zero but for the n rows under linear_before_reset."""
-    requant: JointRequant
-    candidate_input_shift: int
-    candidate_recurrent_shift: int
-    linear_before_reset: bool
-    held: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class QRnn:
-    """h' = tanh(p) in Q0.15, or relu(p) in the calibrated scale of its state."""
-
-    x: str
-    h: str
-    h_next: QValue
-    input: QMatrix
-    recurrent: QMatrix
-    bias: IntArray
-    requant: JointRequant
-    relu: bool
-    held: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class QDense:
-    """y = sat16(requant(W x + b)), at least 0 where a relu follows."""
-
-    x: str
-    y: QValue
-    matrix: QMatrix
-    bias: IntArray
-    requant: Requant
-    relu: bool
-
-
-@dataclass(frozen=True, eq=False)
-class QConv:
-    """y[p] = sat16(requant(W x[window at p] + b)) at every position p, at least 0 where a relu follows.
-
-    Rows of W are [taps * channels]. Depthwise: row c is [taps], and reads channel c alone.
-    """
-
-    x: str
-    y: QValue
-    matrix: QMatrix
-    bias: IntArray
-    requant: Requant
-    relu: bool
-    window: Window
-    depthwise: bool
-
-
-@dataclass(frozen=True)
-class QActivate:
-    """relu keeps the scale; sigmoid and tanh map Q4.11 to Q0.15 through the table."""
-
-    x: str
-    y: QValue
-    function: Literal["relu", "sigmoid", "tanh"]
-
-
-@dataclass(frozen=True)
-class QAdd:
-    """y = sat16(rr(a*a_multiplier + b*b_multiplier, shift)); |multipliers| <= 2^14, negative to subtract."""
-
-    a: str
-    b: str
-    y: QValue
-    a_multiplier: int
-    b_multiplier: int
-    shift: int
-
-
-@dataclass(frozen=True)
-class QMul:
-    """y = sat16(rr(rr(a*b, 15)*multiplier, shift)), 0 <= multiplier <= 2^14."""
-
-    a: str
-    b: str
-    y: QValue
-    multiplier: int
-    shift: int
-
-
-@dataclass(frozen=True)
-class QMax:
-    """y = max(a, b), all three of one scale."""
-
-    a: str
-    b: str
-    y: QValue
-
-
-@dataclass(frozen=True)
-class QRescale:
-    """y = sat16(rr(x*multiplier, shift)): the same real value in another scale."""
-
-    x: str
-    y: QValue
-    multiplier: int
-    shift: int
-
-
-@dataclass(frozen=True, eq=False)
-class QConstant:
-    """y = the int16 array `values`."""
-
-    y: QValue
-    values: IntArray
-
-
-@dataclass(frozen=True)
-class QTake:
-    """y.flat[i] = x.flat[indices[i]], zero where the index is -1."""
-
-    x: str
-    y: QValue
-    indices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class QConcat:
-    """y.flat = the flat inputs one after the other, all of one scale and width."""
-
-    xs: tuple[str, ...]
-    y: QValue
-
-
-@dataclass(frozen=True)
-class QTotal:
-    """total' = total + x while count < MAX_STEPS_OF_A_MEAN, else total: the int32 sum of a running mean."""
-
-    total: str
-    count: str
-    x: str
-    y: QValue
-
-
-@dataclass(frozen=True)
-class QCount:
-    """count' = min(count + 1, MAX_STEPS_OF_A_MEAN)."""
-
-    x: str
-    y: QValue
-
-
-@dataclass(frozen=True)
-class QMean:
-    """y = floor((2*total + n) / (2*n)), n = max(count, 1): the mean, rounded half up."""
-
-    total: str
-    count: str
-    y: QValue
-
-
-@dataclass(frozen=True)
-class QHold:
-    """held' = where(|v - held| > threshold, v, held), v being the int8 value x or the view of an int16 x.
-
-    Only recurrent layers read it: the C adds to their sums the columns that changed (docs/kernels.md, Delta).
-    """
-
-    x: str
-    held: str
-    y: QValue
-    threshold: int
-    reads_view: bool
-
-
-MAX_STEPS_OF_A_MEAN = 32767
-"""2 * 32767 steps of |x| <= 32768 stay below 2^31 (2*total + n fits int32 in its magnitude as uint32)."""
 
 QRecurrent = QLstm | QGru | QRnn
 QOp = (
@@ -289,6 +92,8 @@ QOp = (
     | QCount
     | QMean
     | QHold
+    | QAppend
+    | QAttend
     | QFunctional
     | QTflite
 )
@@ -378,15 +183,15 @@ class QModel:
         return tuple(op for function in self.functions for op in function.all_ops)
 
 
-def q_reads(op: QOp) -> tuple[str, ...]:  # noqa: C901  # one short case an operation
+def q_reads(op: QOp) -> tuple[str, ...]:  # noqa: C901, PLR0912  # one short case an operation
     """Names of the values and states that an operation reads."""
     match op:
         case QLstm():
-            return (op.x, op.h, op.c, *_held(op))
+            return (op.x, op.h, op.c, *_factor(op))
         case QTfliteLstm():
             return (op.x, op.h, op.c)
         case QGru() | QRnn():
-            return (op.x, op.h, *_held(op))
+            return (op.x, op.h, *_factor(op))
         case QAdd() | QMul() | QMax() | QMin() | QDiv() | QHypot():
             return (op.a, op.b)
         case QEmbed():
@@ -397,6 +202,10 @@ def q_reads(op: QOp) -> tuple[str, ...]:  # noqa: C901  # one short case an oper
             return (op.total, op.count, op.x)
         case QMean():
             return (op.total, op.count)
+        case QAppend():
+            return (op.memory, op.count, op.x)
+        case QAttend():
+            return (op.query, op.keys, op.values, op.count)
         case QConstant():
             return ()
         case QHold():
@@ -405,8 +214,13 @@ def q_reads(op: QOp) -> tuple[str, ...]:  # noqa: C901  # one short case an oper
             return (op.x,)
 
 
-def _held(op: QRecurrent) -> tuple[str, ...]:
-    return () if op.held is None else (op.held,)
+def _factor(op: QRecurrent) -> tuple[str, ...]:
+    return () if op.recurrent_input is None else (op.recurrent_input,)
+
+
+def q_recurrent_operand(op: QRecurrent) -> str:
+    """The value that the recurrent matrix reads: h, a factor's product, or what is held of h."""
+    return op.h if op.recurrent_input is None else op.recurrent_input
 
 
 def q_writes(op: QOp) -> tuple[QValue, ...]:

@@ -5,12 +5,9 @@ Zero points of what a matrix reads are folded into its biases; those of results 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from stepcell.ir.qlayers import QMatrix
 from stepcell.ir.qvalue import IntArray, QValue
-
-if TYPE_CHECKING:
-    from stepcell.ir.qmodel import QMatrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +32,8 @@ class QTfliteLstm:
     c: str
     h_next: QValue
     c_next: QValue
-    input: "QMatrix"
-    recurrent: "QMatrix"
+    input: QMatrix
+    recurrent: QMatrix
     input_bias: IntArray
     recurrent_bias: IntArray
     input_factors: QFixed
@@ -54,7 +51,7 @@ class QTfliteDense:
 
     x: str
     y: QValue
-    matrix: "QMatrix"
+    matrix: QMatrix
     bias: IntArray
     factors: QFixed
     zero_point: int

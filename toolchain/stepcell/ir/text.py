@@ -2,8 +2,17 @@
 
 from math import prod
 
-from stepcell.ir.model import Function, Model, Stage
-from stepcell.ir.ops import Conv, Dense, Gate, Lstm, Op, Value, matrices, parameters, reads, writes
+from stepcell.ir.graph import matrices, parameters, reads, writes
+from stepcell.ir.model import Function, Model, Stage, all_ops
+from stepcell.ir.ops import (
+    Attend,
+    Conv,
+    Dense,
+    Gate,
+    Lstm,
+    Op,
+    Value,
+)
 
 
 def to_text(model: Model) -> str:
@@ -84,11 +93,32 @@ def _weight(model: Model, name: str) -> str:
 
 
 def macs_per_step(model: Model) -> int:
-    """Multiply-accumulates of one step with every matrix dense, `finish` not counted."""
-    ops = [op for function in model.functions for stage in function.stages for op in stage.ops]
+    """Multiply-accumulates of one step, matrices dense and memories full, `finish` not counted."""
+    return _macs(model, [op for function in model.functions for stage in function.stages for op in stage.ops])
+
+
+def macs_at_end(model: Model) -> int:
+    """Multiply-accumulates of `finish`, once a sequence, with every memory full."""
+    return _macs(model, [op for function in model.functions if function.finish for op in function.finish.ops])
+
+
+def _macs(model: Model, ops: list[Op]) -> int:
     projections = [op.projection for op in ops if isinstance(op, Lstm) and op.projection]
     once = sum(model.weights[name].size for name in projections)
+    once += sum(_attention(model, op) for op in ops if isinstance(op, Attend))
     return once + sum(model.weights[name].size * _times(op) for op in ops for name in matrices(op))
+
+
+def _attention(model: Model, op: Attend) -> int:
+    """Scores and means over all rows."""
+    return _value(model, op.keys).size + _value(model, op.values).size
+
+
+def _value(model: Model, name: str) -> Value:
+    """A state or a value of any function; names that functions share have equal shapes in each."""
+    values = [*(state.value for state in model.states), *(v for op in all_ops(model) for v in writes(op))]
+    inputs = (value for function in model.functions for value in function.inputs)
+    return next(value for value in (*values, *inputs) if value.name == name)
 
 
 def _times(op: Op) -> int:

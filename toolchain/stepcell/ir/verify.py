@@ -1,8 +1,11 @@
 """`verify`: is this Model well formed? `verify_lowerable`: can this version lower it?"""
 
+import math
+
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import matrices, parameters, reads, recurrent_operand, writes
 from stepcell.ir.model import Function, Model, Stage, all_ops
 from stepcell.ir.ops import (
     Activate,
@@ -12,6 +15,7 @@ from stepcell.ir.ops import (
     Binary,
     Concat,
     Conv,
+    Count,
     Dense,
     Embed,
     Gru,
@@ -24,10 +28,6 @@ from stepcell.ir.ops import (
     Rnn,
     Take,
     Value,
-    matrices,
-    parameters,
-    reads,
-    writes,
 )
 
 _GATES = {"Lstm": 4, "Gru": 3, "Rnn": 1}
@@ -71,6 +71,7 @@ def _verify_function(model: Model, function: Function) -> None:
         _require(name in streamed or name in finished, f"output {name} is not defined")
     _verify_names(function)
     _verify_frames(function)
+    _verify_memories(model, function)
 
 
 def _verify_names(function: Function) -> None:
@@ -83,6 +84,21 @@ def _verify_names(function: Function) -> None:
     updated = [state for stage in function.stages for state, _ in stage.updates]
     _require(len(updated) == len(set(updated)), f"{function.name} updates a state in two stages")
     _require(len(set(function.outputs)) == len(function.outputs), f"{function.name} gives an output twice")
+
+
+def _verify_memories(model: Model, function: Function) -> None:
+    """A memory starts empty, and the stage that appends to it stores it and counts its rows."""
+    for op in function.finish.ops if function.finish is not None else ():
+        _require(not isinstance(op, Append), "finish appends to a memory, which only a stage can")
+    for stage in function.stages:
+        counted = {op.y.name: op.x for op in stage.ops if isinstance(op, Count)}
+        for op in (op for op in stage.ops if isinstance(op, Append)):
+            updates = dict(stage.updates)
+            _require(updates.get(op.memory) == op.y.name, f"{op.memory} does not become {op.y}")
+            _require(op.count in updates, f"stage {stage.name} does not count the rows of {op.memory}")
+            _require(counted.get(updates[op.count]) == op.count, f"{op.count} does not count steps")
+            empty = not model.state(op.memory).initial.any() and not model.state(op.count).initial.any()
+            _require(empty, f"the memory {op.memory} does not start empty")
 
 
 def _verify_frames(function: Function) -> None:
@@ -102,6 +118,11 @@ def _verify_stage(model: Model, stage: Stage, streamed: dict[str, Value]) -> Non
         values[value.name] = value
     for op in stage.ops:
         _define(model, op, values)
+    for op in (op for op in stage.ops if isinstance(op, Recurrent) and op.recurrent_input is not None):
+        factors = [o for o in stage.ops if isinstance(o, Dense) and o.y.name == op.recurrent_input]
+        _require([o.x for o in factors] == [op.h], f"{op.recurrent_input} is no Dense of {op.h}")
+        reset_first = isinstance(op, Gru) and not op.linear_before_reset
+        _require(not reset_first, f"{op.h_next} resets h before a matrix in factors")
     for state, update in stage.updates:
         shape = model.state(state).initial.shape
         _require(values[update].shape == shape, f"state {state} {shape} becomes {values[update]}")
@@ -128,7 +149,7 @@ def _verify_shapes(  # noqa: C901, PLR0912  # one short case an operation
     weights = model.weights
     match op:
         case Lstm() | Gru() | Rnn():
-            _verify_recurrent(model, op, values[op.x])
+            _verify_recurrent(model, op, values)
         case Dense():
             rows, cols = weights[op.weights].shape
             _require(values[op.x].shape[-1:] == (cols,), f"{op.weights} has {cols} columns, {op.x} does not")
@@ -160,17 +181,24 @@ def _verify_shapes(  # noqa: C901, PLR0912  # one short case an operation
             memory, x = values[op.memory], values[op.x]
             _require(memory.shape == op.y.shape, f"{op.y} has another shape than {op.memory}")
             _require(memory.shape[1:] == x.shape, f"{op.x} is no row of {op.memory}")
+            _require_count(values[op.count])
         case Attend():
-            _require(
-                values[op.keys].shape[1:] == values[op.query].shape, f"{op.query} is no row of {op.keys}"
-            )
-            _require(values[op.values].shape[1:] == op.y.shape, f"{op.y} is no row of {op.values}")
+            keys, rows = values[op.keys], values[op.values]
+            _require(keys.shape[1:] == values[op.query].shape, f"{op.query} is no row of {op.keys}")
+            _require(rows.shape[1:] == op.y.shape, f"{op.y} is no row of {op.values}")
+            _require(keys.shape[:1] == rows.shape[:1], f"{op.keys} has not as many rows as {op.values}")
+            _require(math.isfinite(op.scale), f"{op.y} scales its scores by {op.scale}")
+            _require_count(values[op.count])
         case Activate():
             _require(values[op.x].shape == op.y.shape, f"{op.y} has another shape than {op.x}")
         case Mean():
             _require(values[op.total].shape == op.y.shape, f"{op.y} has another shape than {op.total}")
         case _:
             pass
+
+
+def _require_count(count: Value) -> None:
+    _require(count.shape == () and count.dtype == "token", f"{count} is not a number of steps")
 
 
 def conv_shape(op: Conv, x: Value, weights: tuple[int, ...]) -> tuple[int, ...]:
@@ -187,13 +215,13 @@ def conv_shape(op: Conv, x: Value, weights: tuple[int, ...]) -> tuple[int, ...]:
     return (*positions, outputs)
 
 
-def _verify_recurrent(model: Model, op: Recurrent, x: Value) -> None:
+def _verify_recurrent(model: Model, op: Recurrent, values: dict[str, Value]) -> None:
     (hidden,) = op.c_next.shape if isinstance(op, Lstm) else op.h_next.shape
     rows = _GATES[type(op).__name__] * hidden
     cols = model.state(op.h).initial.size
     expected = {
-        op.input_weights: (rows, x.size),
-        op.recurrent_weights: (rows, cols),
+        op.input_weights: (rows, values[op.x].size),
+        op.recurrent_weights: (rows, values[recurrent_operand(op)].size),
         op.input_bias: (rows,),
         op.recurrent_bias: (rows,),
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stepcell.ir.model import FloatArray
-from stepcell.ir.ops import FunctionName
+from stepcell.ir.operators import FunctionName
 
 Unary = Callable[[FloatArray, float, float], FloatArray]
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepcell.ir.graph import recurrent_operand, writes
+from stepcell.ir.memory import check_memory
 from stepcell.ir.model import FloatArray, Function, Model, Stage
 from stepcell.ir.ops import (
     Activate,
@@ -28,7 +30,6 @@ from stepcell.ir.ops import (
     Reduce,
     Rnn,
     Take,
-    writes,
 )
 from stepcell.ir.sequences import Sequences, by_function, in_steps
 from stepcell.reference import float_ops
@@ -75,7 +76,8 @@ def run_float(
 
     x is [N, T, ...] (or one such array per input name), lengths [N] (default: all T). Sequences start from
     the model's initial states, or from those [N, ...] that `initial` names. `keep` names further values and
-    states to record at every step. Raises StepcellError for frames that do not divide into steps.
+    states to record at every step. Raises StepcellError for frames that do not divide into steps, and for
+    more steps than a memory has rows.
     """
     called = model.function(function)
     frames = dict(x) if isinstance(x, Mapping) else {called.inputs[0].name: x}
@@ -84,6 +86,7 @@ def run_float(
     streams, lengths = in_steps(called, {n: np.asarray(a, np.float64) for n, a in frames.items()}, lengths)
     states: Values = {s.name: np.repeat(s.initial[None], count, axis=0) for s in model.states}
     states |= initial or {}
+    _check_memory(called, lengths, states)
     moving = {state for stage in called.stages for state, _ in stage.updates}
     streams |= {name: _still(states[name], streams) for name in keep if name in states.keys() - moving}
     for stage in called.stages:
@@ -93,6 +96,13 @@ def run_float(
     for op in called.finish.ops if called.finish is not None else ():
         evaluate(model, op, ends)
     return FloatRun(streams, ends)
+
+
+def _check_memory(called: Function, lengths: NDArray[np.int64], states: Values) -> None:
+    """StepcellError for sequences of more steps than memories have rows left."""
+    ops = [op for stage in called.stages for op in stage.ops]
+    filled = [states[op.count] for op in ops if isinstance(op, Append)]
+    check_memory(called.name, ops, lengths + np.max(filled, axis=0).astype(np.int64) if filled else lengths)
 
 
 def _run_stage(
@@ -144,12 +154,15 @@ def evaluate(  # noqa: C901, PLR0912  # one short case an operation
     weights = model.weights
     match op:
         case Lstm():
-            h, c = float_ops.lstm(op, weights, _flat(values[op.x]), values[op.h], values[op.c])
+            read = values[recurrent_operand(op)]
+            h, c = float_ops.lstm(op, weights, _flat(values[op.x]), read, values[op.c])
             values[op.h_next.name], values[op.c_next.name] = h, c
         case Gru():
-            values[op.h_next.name] = float_ops.gru(op, weights, _flat(values[op.x]), values[op.h])
+            read = values[recurrent_operand(op)]
+            values[op.h_next.name] = float_ops.gru(op, weights, _flat(values[op.x]), values[op.h], read)
         case Rnn():
-            values[op.h_next.name] = float_ops.rnn(op, weights, _flat(values[op.x]), values[op.h])
+            read = values[recurrent_operand(op)]
+            values[op.h_next.name] = float_ops.rnn(op, weights, _flat(values[op.x]), read)
         case Dense():
             values[op.y.name] = values[op.x] @ weights[op.weights].T + weights[op.bias]
         case Conv():

@@ -36,7 +36,7 @@ def _clip(x: FloatArray, limit: float | None) -> FloatArray:
 def lstm(
     op: Lstm, weights: Weights, x: FloatArray, h: FloatArray, c: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """x [N, I], h [N, P], c [N, H] -> (h', c'); P = H without a projection.
+    """x [N, I], h (what R multiplies) [N, P], c [N, H] -> (h', c'); P = H without a projection.
 
     clip acts on what goes into the gates' activations, not on the cell (as in ONNX Runtime).
     """
@@ -53,21 +53,21 @@ def lstm(
     return (h_next @ weights[op.projection].T if op.projection else h_next), c_next
 
 
-def gru(op: Gru, weights: Weights, x: FloatArray, h: FloatArray) -> FloatArray:
-    """x [N, I], h [N, H] -> h'."""
+def gru(op: Gru, weights: Weights, x: FloatArray, h: FloatArray, read: FloatArray) -> FloatArray:
+    """x [N, I], h [N, H] -> h'; `read` is what R multiplies, h or a factor's product [N, P]."""
     xz, xr, xn = np.split(x @ weights[op.input_weights].T + weights[op.input_bias], 3, axis=1)
     rz, rr, rn = np.split(weights[op.recurrent_weights], 3)
     bz, br, bn = np.split(weights[op.recurrent_bias], 3)
     gate, candidate = (gate_function(g) for g in op.gates)
-    z = gate(_clip(xz + h @ rz.T + bz, op.clip))
-    r = gate(_clip(xr + h @ rr.T + br, op.clip))
-    recurrent = r * (h @ rn.T + bn) if op.linear_before_reset else (r * h) @ rn.T + bn
+    z = gate(_clip(xz + read @ rz.T + bz, op.clip))
+    r = gate(_clip(xr + read @ rr.T + br, op.clip))
+    recurrent = r * (read @ rn.T + bn) if op.linear_before_reset else (r * h) @ rn.T + bn
     n = candidate(_clip(xn + recurrent, op.clip))
     return n + z * (h - n)
 
 
 def rnn(op: Rnn, weights: Weights, x: FloatArray, h: FloatArray) -> FloatArray:
-    """x [N, I], h [N, H] -> h'."""
+    """x [N, I], h (what R multiplies) [N, H] -> h'."""
     bias = weights[op.input_bias] + weights[op.recurrent_bias]
     p = x @ weights[op.input_weights].T + h @ weights[op.recurrent_weights].T + bias
     return gate_function(op.gate)(_clip(p, op.clip))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stepcell.ir.memory import check_memory
 from stepcell.ir.model import FloatArray
 from stepcell.ir.qfunctions import QEmbed
 from stepcell.ir.qmodel import IntArray, QFunction, QModel
@@ -36,6 +37,7 @@ def _feed(function: QFunction, data: Sequences) -> Feed:
     rows = {op.token: len(op.table) for op in function.all_ops if isinstance(op, QEmbed)}
     check_tokens(function.name, streams, rows)
     steps, lengths = in_steps(function, streams, data.lengths)
+    check_memory(function.name, function.all_ops, lengths)
     inputs = {
         value.name: np.asarray(steps[value.name], np.int64)
         if value.dtype == "token"

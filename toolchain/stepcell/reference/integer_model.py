@@ -1,7 +1,7 @@
 """The integer reference: runs a QModel over ragged sequences. Every other backend must equal it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from stepcell.ir.qmodel import (
     IntArray,
     QActivate,
     QAdd,
+    QAppend,
+    QAttend,
     QConcat,
     QConstant,
     QConv,
@@ -30,9 +32,17 @@ from stepcell.ir.qmodel import (
     QStage,
     QTake,
     QTotal,
+    q_recurrent_operand,
+    q_writes,
 )
 from stepcell.ir.qtflite import QTfliteDense, QTfliteLstm, QTfliteTable
-from stepcell.reference import integer_functions, integer_ops, integer_windows, tflite_ops
+from stepcell.reference import (
+    integer_attention,
+    integer_functions,
+    integer_ops,
+    integer_windows,
+    tflite_ops,
+)
 from stepcell.reference.arithmetic import divide_rounded, rr, sat16
 from stepcell.reference.integer_data import Feed
 
@@ -46,12 +56,14 @@ class IntegerRun:
     A step function is read after every step: everything is [N, T, ...]. A function over sequences is read
     once: its outputs of every step are [N, T, ...], its finished outputs and the states [N, 1, ...]. Beyond a
     sequence's length the last ones repeat. `saturations` counts the cell states that hit the int16 limits, by
-    state name, over all valid steps.
+    state name, over all valid steps. `kept` are the values and states that the caller asked for, after every
+    step [N, T, ...]; what `finish` of a function over sequences defines is [N, 1, ...].
     """
 
     states: dict[str, IntArray]
     outputs: dict[str, IntArray]
     saturations: dict[str, int]
+    kept: dict[str, IntArray] = field(default_factory=dict)
 
     @property
     def output(self) -> IntArray:
@@ -87,12 +99,13 @@ def run_integer(
     lengths: NDArray[np.int64] | None = None,
     initial: Mapping[str, IntArray] | None = None,
     function: str | None = None,
+    keep: tuple[str, ...] = (),
 ) -> IntegerRun:
     """Run one function (by default the model's only one) over N sequences of T quantized steps.
 
     x: integers [N, T, ...] (or one such array per input name). lengths [N]: valid steps (default: all T).
     initial: states [N, ...] by name to continue from; those that it does not name, and all without it, start
-    at the model's initial states.
+    at the model's initial states. keep: further values and states to record.
     """
     called = qmodel.function(function)
     given = x if isinstance(x, Mapping) else {called.inputs[0].name: x}
@@ -106,16 +119,26 @@ def run_integer(
         (stage,) = called.stages
         names = tuple(output.value.name for output in called.outputs)
         recorded, _ = _run_stage(
-            stage, streams, lengths, states, saturations, called.finish, (*names, *states)
+            stage, streams, lengths, states, saturations, called.finish, (*names, *states, *keep)
         )
-        return IntegerRun({n: recorded[n] for n in states}, {n: recorded[n] for n in names}, saturations)
+        own, given = {n: recorded[n] for n in states}, {n: recorded[n] for n in names}
+        return IntegerRun(own, given, saturations, {n: recorded[n] for n in keep})
+    kept: Values = {}
     for stage in called.stages:
         leaving = tuple(value.name for value in stage.outputs)
-        recorded, states = _run_stage(stage, streams, lengths, states, saturations, (), leaving)
-        streams |= recorded
+        inside = _changed(stage) & set(keep)
+        recorded, states = _run_stage(stage, streams, lengths, states, saturations, (), (*leaving, *inside))
+        streams |= {n: recorded[n] for n in leaving}
+        kept |= {n: recorded[n] for n in inside}
     ends = {n: v[:, None] for n, v in _evaluate_all(called.finish, dict(states)).items()}
     outputs = {o.value.name: (ends if o.finished else streams)[o.value.name] for o in called.outputs}
-    return IntegerRun({n: ends[n] for n in states}, outputs, saturations)
+    kept = {n: ends[n] for n in keep if n in ends} | kept
+    return IntegerRun({n: ends[n] for n in states}, outputs, saturations, kept)
+
+
+def _changed(stage: QStage) -> set[str]:
+    """The values that a stage computes, and the states that it changes."""
+    return {v.name for op in stage.ops for v in q_writes(op)} | {state for state, _ in stage.updates}
 
 
 def _run_stage(
@@ -173,8 +196,9 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
             h, c = integer_ops.lstm(op, _flat(values[op.x]), _before(op, values), values[op.c])
             values[op.h_next.name], values[op.c_next.name] = h, c
         case QGru():
-            h = integer_ops.gru(op, _flat(values[op.x]), values[op.h], _before(op, values))
-            values[op.h_next.name] = h
+            values[op.h_next.name] = integer_ops.gru(
+                op, _flat(values[op.x]), values[op.h], _before(op, values)
+            )
         case QRnn():
             values[op.h_next.name] = integer_ops.rnn(op, _flat(values[op.x]), _before(op, values))
         case QDense():
@@ -194,8 +218,7 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
         case QConstant():
             values[op.y.name] = op.values[None]
         case QTake():
-            taken = integer_windows.picked(_flat(values[op.x]), np.array(op.indices))
-            values[op.y.name] = taken.reshape(-1, *op.y.shape)
+            values[op.y.name] = integer_windows.take(op, values[op.x])
         case QConcat():
             values[op.y.name] = _join([values[x] for x in op.xs]).reshape(-1, *op.y.shape)
         case QTotal():
@@ -206,6 +229,8 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
         case QMean():
             n = np.maximum(values[op.count], 1).reshape(-1, *[1] * len(op.y.shape))
             values[op.y.name] = divide_rounded(values[op.total], n)
+        case QAppend() | QAttend():
+            values[op.y.name] = integer_attention.evaluate(op, values)
         case QHold():
             values[op.y.name] = integer_ops.hold(op, values[op.x], values[op.held])
         case QTfliteLstm():
@@ -221,7 +246,7 @@ def evaluate(op: QOp, values: Values) -> None:  # noqa: C901, PLR0912  # one sho
 
 def _before(op: QRecurrent, values: Values) -> IntArray:
     """What the recurrent matrix reads."""
-    return values[op.h if op.held is None else op.held]
+    return values[q_recurrent_operand(op)]
 
 
 def _flat(x: IntArray) -> IntArray:

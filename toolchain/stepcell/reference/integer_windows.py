@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.ir.qmodel import IntArray, QConv
+from stepcell.ir.qmodel import IntArray, QConv, QTake
 from stepcell.ir.window import window_indices
 from stepcell.reference.arithmetic import view8
 from stepcell.reference.integer_ops import requantized
@@ -25,3 +25,8 @@ def conv(op: QConv, x: IntArray) -> IntArray:
 def picked(x: IntArray, indices: NDArray[np.int64]) -> IntArray:
     """x [N, size] -> [N, *indices.shape]: the elements at the indices, zero at -1."""
     return np.asarray(np.where(indices < 0, 0, x[:, np.maximum(indices, 0)]))
+
+
+def take(op: QTake, x: IntArray) -> IntArray:
+    """x [N, ...] -> y [N, *op.y.shape]."""
+    return picked(x.reshape(len(x), -1), np.array(op.indices)).reshape(-1, *op.y.shape)

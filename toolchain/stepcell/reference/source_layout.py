@@ -174,7 +174,21 @@ def _from_source(source: Source, tensor: SourceTensor, found: Array, count: int)
     every_step = is_every_step(source, tensor.name)
     if every_step and "time" not in tensor.axes:
         found = found[:, None]
+    found = split_frames(source.file, tensor, found)
     return np.asarray(_drop_ones(found, 2 if every_step else 1)[:count], np.float64)
+
+
+def split_frames(file: str, tensor: SourceTensor, found: Array) -> Array:
+    """[N, T * s, ...] as [N, T, s, ...] for a tensor that has s frames a step, s > 1; any other as it is."""
+    s = tensor.frames_per_step
+    if s == 1:
+        return found
+    if found.shape[1] % s:
+        raise StepcellError(
+            f"{file}: '{tensor.name}' has {found.shape[1]} frames, {s} for every step.",
+            "give every step whole frames.",
+        )
+    return found.reshape(found.shape[0], -1, s, *found.shape[2:])
 
 
 def _drop_ones(array: Array, lead: int) -> Array:
@@ -190,7 +204,7 @@ def _first_states(
     """Every state input, filled with its states' first values."""
     frozen = axis_size(source, "batch")[1]
     feeds: dict[str, Array] = {}
-    for state in source.states:
+    for state in (*source.states, *source.memories):
         if state.tensor_in not in feeds:
             feeds[state.tensor_in] = np.zeros([n or frozen or count for n in shapes[state.tensor_in]])
         if state.state in states:
