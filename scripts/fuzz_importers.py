@@ -15,16 +15,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from fuzz_corpus import corpus
+from fuzz_imports import CASES_OF_A_WORKER, Finding, chosen, damaged, run_cases
+from stepcell.importers import import_model
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "toolchain")]
-
-from rich.console import Console  # noqa: E402
-from rich.progress import track  # noqa: E402
-
-from fuzz_corpus import corpus  # noqa: E402
-from fuzz_imports import CASES_OF_A_WORKER, Finding, chosen, damaged, run_cases  # noqa: E402
-from stepcell.importers import import_model  # noqa: E402
-
 PROCESSES = 2
 
 

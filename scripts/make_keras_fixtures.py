@@ -9,11 +9,10 @@ TensorFlow loads, so each runs in a process of its own. Weights are random, bias
 all that is at stake is what the layers compute. NAME_kN_SUFFIX.npz holds `x` [N, T, F] and `y` [N, ...].
 """
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
+
+from keras_versions import run_versions
 
 STEPS, FEATURES = 7, 4
 VERSIONS = {"k2": "1", "k3": "0"}
@@ -33,14 +32,7 @@ BOTH = {"lstm_options", "bilstm"}
 
 def main() -> None:
     """Run both versions, each in its own process."""
-    if len(sys.argv) == 3:
-        make(Path(sys.argv[1]), sys.argv[2])
-        return
-    for version, legacy in VERSIONS.items():
-        environment = dict(
-            os.environ, TF_USE_LEGACY_KERAS=legacy, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES=""
-        )
-        subprocess.run([sys.executable, __file__, sys.argv[1], version], env=environment, check=True)
+    run_versions(__file__, VERSIONS, make)
 
 
 def make(folder: Path, version: str) -> None:
@@ -101,7 +93,10 @@ def is_seed(weight) -> bool:
 
 def networks(keras, layers) -> dict:
     """Every network by name."""
-    sequential = lambda *stack: keras.Sequential([layers.Input((None, FEATURES)), *stack])  # noqa: E731
+
+    def sequential(*stack):
+        return keras.Sequential([layers.Input((None, FEATURES)), *stack])
+
     found = {
         "lstm": sequential(layers.LSTM(5), layers.Dense(3, activation="softmax")),
         "lstm_steps": sequential(

@@ -10,11 +10,11 @@ something. NAME.npz holds `x` and `y`, what the interpreter computes, both as th
 files also `logits`, what its last softmax reads.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from keras_versions import run_versions
 
 STEPS, FEATURES, CLASSES = 8, 4, 3
 FLAVOURS = {"legacy": "1", "keras3": "0"}
@@ -22,14 +22,7 @@ FLAVOURS = {"legacy": "1", "keras3": "0"}
 
 def main() -> None:
     """Run both flavours, each in its own process."""
-    if len(sys.argv) == 3:
-        make(Path(sys.argv[1]), sys.argv[2])
-        return
-    for flavour, legacy in FLAVOURS.items():
-        environment = dict(
-            os.environ, TF_USE_LEGACY_KERAS=legacy, TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES=""
-        )
-        subprocess.run([sys.executable, __file__, sys.argv[1], flavour], env=environment, check=True)
+    run_versions(__file__, FLAVOURS, make)
 
 
 def waves(count, seed):
@@ -52,7 +45,7 @@ def make(folder: Path, flavour: str) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     layers = tf.keras.layers
-    for name, stack, kinds in (LEGACY if flavour == "legacy" else KERAS3)(layers):
+    for name, stack, kinds in NETWORKS[flavour](layers):
         tf.keras.utils.set_random_seed(7)
         model = tf.keras.Sequential([layers.Input((STEPS, FEATURES)), *stack])
         x, y = waves(600, 1)
@@ -73,9 +66,14 @@ def loss_of(model):
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=activation == "linear")
 
 
-def LEGACY(layers):  # noqa: N802
-    """(name, layers, what to convert to) with Keras 2."""
-    head = lambda: layers.Dense(CLASSES, activation="softmax")  # noqa: E731
+def probabilities(layers):
+    """One of each class."""
+    return layers.Dense(CLASSES, activation="softmax")
+
+
+def networks_of_keras2(layers):
+    """(name, layers, what to convert to)."""
+    head = partial(probabilities, layers)
     return [
         ("lstm", [layers.LSTM(8), head()], ("float", "int8", "hybrid")),
         ("lstm_sigmoid", [layers.LSTM(6), layers.Dense(CLASSES, activation="sigmoid")], ("int8",)),
@@ -104,9 +102,9 @@ def LEGACY(layers):  # noqa: N802
     ]
 
 
-def KERAS3(layers):  # noqa: N802
-    """(name, layers, what to convert to) with Keras 3."""
-    head = lambda: layers.Dense(CLASSES, activation="softmax")  # noqa: E731
+def networks_of_keras3(layers):
+    """(name, layers, what to convert to)."""
+    head = partial(probabilities, layers)
     return [
         ("keras3_lstm", [layers.LSTM(6), head()], ("float",)),
         ("keras3_gru", [layers.GRU(6), head()], ("float",)),
@@ -124,6 +122,9 @@ def KERAS3(layers):  # noqa: N802
             ("float",),
         ),
     ]
+
+
+NETWORKS = {"legacy": networks_of_keras2, "keras3": networks_of_keras3}
 
 
 def convert(tf, model, kind: str, flavour: str, x) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,13 @@ def file(
     outputs: Sequence[str] = ("y",),
     opset: int = 17,
     name: str = "graph.onnx",
+    types: Mapping[str, int] = MappingProxyType({}),
 ) -> Path:
-    """Write a graph; its path."""
-    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(shape)) for n, shape in inputs.items()]
+    """Write a graph, of which `types` has the inputs that are not float32; its path."""
+    infos = [
+        helper.make_tensor_value_info(n, types.get(n, TensorProto.FLOAT), list(shape))
+        for n, shape in inputs.items()
+    ]
     results = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
     tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
     graph = helper.make_graph(list(nodes), "graph", infos, results, tensors)

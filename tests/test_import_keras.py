@@ -4,7 +4,6 @@ The files are made by scripts/make_keras_fixtures.py; nothing here needs TensorF
 """
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edited_files import edited_keras
 from stepcell.errors import StepcellError
 from stepcell.importers import import_model
 from stepcell.ir.model import recurrent_ops
@@ -68,20 +68,6 @@ def test_source_says_that_nothing_ran_it() -> None:
     assert source.kind == "keras"
 
 
-def _rewritten(path: Path, folder: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
-    """The file with its configuration edited."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    config = json.loads(members["config.json"])
-    edit(config["config"])
-    members["config.json"] = json.dumps(config).encode()
-    written = folder / "model.keras"
-    with zipfile.ZipFile(written, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return written
-
-
 def _layer(index: int, **changes: Any) -> Callable[[dict[str, Any]], None]:
     def edit(config: dict[str, Any]) -> None:
         for key, value in changes.items():
@@ -122,7 +108,7 @@ REFUSED: dict[str, tuple[str, Callable[[dict[str, Any]], None], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_imported_is_refused_by_name(case: str, tmp_path: Path) -> None:
     name, edit, message = REFUSED[case]
-    path = _rewritten(FIXTURES / f"{name}_k3.keras", tmp_path, edit)
+    path = edited_keras(FIXTURES / f"{name}_k3.keras", tmp_path, edit)
     with pytest.raises(StepcellError, match=message):
         import_model(path)
 

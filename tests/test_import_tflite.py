@@ -5,13 +5,13 @@ beside them; these tests need no interpreter, but use one where it is installed.
 """
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edited_files import Edit, edited_tflite, operator_code
 from stepcell.errors import StepcellError
 from stepcell.importers import import_model
 from stepcell.importers import tflite as importer
@@ -29,6 +29,7 @@ from stepcell.reference.float_model import run_float
 FIXTURES = Path(__file__).parent / "fixtures" / "tflite"
 FLOAT = sorted(path.stem for path in FIXTURES.glob("*_float.tflite"))
 MUTATIONS_A_FILE = 250
+SPLIT_OPTIONS = 35
 FUZZED = [
     "lstm_int8",
     "gru_float",
@@ -39,8 +40,6 @@ FUZZED = [
     "keras3_lstm_unrolled_float",
     "lstm_head_int8",
 ]
-
-Edit = Callable[[Any], None]
 
 
 def recorded(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +105,7 @@ def test_cell_clip_that_cannot_be_reached_is_left_out_and_any_other_kept() -> No
     def tighten(model: Any) -> None:
         model.subgraphs[0].operators[0].builtinOptions.cellClip = 0.5
 
-    assert _lstm_attributes(edited(path, tighten))["cell_clip"] == 0.5
+    assert _lstm_attributes(edited_tflite(path, tighten))["cell_clip"] == 0.5
 
 
 def test_a_cell_clip_that_acts_is_imported_exactly(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_a_cell_clip_that_acts_is_imported_exactly(tmp_path: Path) -> None:
         model.subgraphs[0].operators[0].builtinOptions.cellClip = 0.2
 
     path = tmp_path / "clipped.tflite"
-    path.write_bytes(edited(FIXTURES / "lstm_float.tflite", tighten))
+    path.write_bytes(edited_tflite(FIXTURES / "lstm_float.tflite", tighten))
     (op,) = recurrent_ops(import_tflite(path))
     assert isinstance(op, Lstm)
     assert op.cell_clip == pytest.approx(0.2)
@@ -125,17 +124,6 @@ def test_a_cell_clip_that_acts_is_imported_exactly(tmp_path: Path) -> None:
 def _lstm_attributes(content: bytes) -> dict[str, Any]:
     nodes = to_graph(parse(content, "model.tflite")).nodes
     return dict(next(node for node in nodes if node.op == "LSTM").attributes)
-
-
-def edited(path: Path, edit: Edit) -> bytes:
-    """The file after `edit` has changed its tables."""
-    flatbuffers = pytest.importorskip("flatbuffers")
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
-    edit(model)
-    builder = flatbuffers.Builder(1 << 14)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _operator(model: Any, code: int) -> None:
@@ -174,25 +162,19 @@ REFUSED: dict[str, tuple[Edit, str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_imported_is_refused_by_name(case: str) -> None:
     edit, message = REFUSED[case]
-    content = edited(FIXTURES / "lstm_float.tflite", edit)
+    content = edited_tflite(FIXTURES / "lstm_float.tflite", edit)
     with pytest.raises(StepcellError, match=message):
-        to_graph(parse(content, "model.tflite"))
+        lift_graph(to_graph(parse(content, "model.tflite")), "model")
 
 
 LOOPS: dict[str, tuple[Edit, str]] = {
     "a condition that is no count": (
-        lambda m: _code_of(m, 1, 0, "GREATER"),
+        lambda m: operator_code(m, 1, 0, "GREATER"),
         r"number of steps that is not constant",
     ),
     "a counter that steps by two": (lambda m: _constant(m, 2, 10, 2), r"model\.tflite: node '\w+' \(WHILE\)"),
     "a shorter loop": (lambda m: _constant(m, 1, 5, 5), r"steps of a sequence of another length"),
 }
-
-
-def _code_of(model: Any, graph: int, operator: int, name: str) -> None:
-    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    code = model.operatorCodes[model.subgraphs[graph].operators[operator].opcodeIndex]
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
 
 
 def _constant(model: Any, graph: int, tensor: int, value: int) -> None:
@@ -207,9 +189,21 @@ def _constant(model: Any, graph: int, tensor: int, value: int) -> None:
 @pytest.mark.parametrize("case", LOOPS)
 def test_loops_that_do_not_run_over_time_are_refused(case: str) -> None:
     edit, message = LOOPS[case]
-    content = edited(FIXTURES / "gru_float.tflite", edit)
+    content = edited_tflite(FIXTURES / "gru_float.tflite", edit)
     with pytest.raises(StepcellError, match=message):
-        to_graph(parse(content, "model.tflite"))
+        lift_graph(to_graph(parse(content, "model.tflite")), "model")
+
+
+def test_a_split_whose_options_do_not_say_its_parts_is_refused() -> None:
+    """LiteRT reads the number of parts without asking whether it is there."""
+
+    def strip(model: Any) -> None:
+        split = next(op for op in model.subgraphs[0].operators if op.builtinOptionsType == SPLIT_OPTIONS)
+        split.builtinOptionsType, split.builtinOptions = 0, None
+
+    content = edited_tflite(FIXTURES / "keras3_lstm_unrolled_float.tflite", strip)
+    with pytest.raises(StepcellError, match=r"\(SPLIT\) has 4 outputs for 0 parts"):
+        lift_graph(to_graph(parse(content, "model.tflite")), "model")
 
 
 @pytest.mark.parametrize(

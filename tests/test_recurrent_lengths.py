@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from import_graphs import weights
+from import_graphs import file, weights
 from stepcell.errors import StepcellError
 from stepcell.importers.onnx import import_onnx
 from stepcell.ir.files import source_from_json, source_to_json
@@ -28,7 +28,7 @@ def layer(x: str = "x", lengths: str = "lengths", y: str = "Y", y_h: str = "", *
     return node("GRU", [x, w, "R", "B", lengths], [y, y_h], hidden_size=5, name=f"layer {y}", **attributes)
 
 
-def file(
+def graph(
     folder: Path,
     nodes: list[onnx.NodeProto],
     constants: dict[str, Any] | None = None,
@@ -40,19 +40,12 @@ def file(
     """x [T, B, 3] and lengths [B] -> the nodes' outputs."""
     tensors = {**weights("GRU", 3, 5), "one": np.array([1]), "zero": np.array([0]), **(constants or {})}
     tensors["W2"] = weights("GRU", 5, 5, seed=1)["W"]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [steps, "B", 3])]
-    inputs += [helper.make_tensor_value_info(name, length_type, ["B"]) for name in lengths]
-    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-    initializers = [numpy_helper.from_array(np.asarray(a), n) for n, a in tensors.items()]
-    graph = helper.make_graph(nodes, "graph", inputs, results, initializers)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    proto.ir_version = 8
-    onnx.save(proto, folder / "graph.onnx")
-    return folder / "graph.onnx"
+    inputs: dict[str, list[int | str]] = {"x": [steps, "B", 3], **{name: ["B"] for name in lengths}}
+    return file(folder, nodes, tensors, inputs, outputs, types=dict.fromkeys(lengths, length_type))
 
 
 def test_the_source_says_which_input_takes_the_lengths(tmp_path: Path) -> None:
-    source = import_onnx(file(tmp_path, [layer(), *Y_TO_BATCH_FIRST])).source
+    source = import_onnx(graph(tmp_path, [layer(), *Y_TO_BATCH_FIRST])).source
     assert source is not None
     assert source.lengths == "lengths"
     assert [tensor.name for tensor in source.inputs] == ["x"]
@@ -61,7 +54,7 @@ def test_the_source_says_which_input_takes_the_lengths(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("steps", ["T", 7])
 def test_onnx_runtime_is_fed_with_ragged_batches(steps: int | str, tmp_path: Path) -> None:
-    path = file(tmp_path, [layer(), *Y_TO_BATCH_FIRST], steps=steps)
+    path = graph(tmp_path, [layer(), *Y_TO_BATCH_FIRST], steps=steps)
     model = import_onnx(path)
     assert model.source is not None
     x, lengths = np.random.default_rng(0).normal(size=(4, 7, 3)), np.array([7, 2, 1, 5])
@@ -73,7 +66,7 @@ def test_onnx_runtime_is_fed_with_ragged_batches(steps: int | str, tmp_path: Pat
 
 
 def test_what_lies_in_the_padding_does_not_matter(tmp_path: Path) -> None:
-    path = file(tmp_path, [layer(direction="reverse"), *Y_TO_BATCH_FIRST])
+    path = graph(tmp_path, [layer(direction="reverse"), *Y_TO_BATCH_FIRST])
     model = import_onnx(path)
     assert model.source is not None
     x, lengths = np.random.default_rng(0).normal(size=(3, 6, 3)), np.array([6, 3, 2])
@@ -87,7 +80,7 @@ def test_lengths_pass_through_casts(tmp_path: Path) -> None:
     """PyTorch exports lengths as int64, and casts them."""
     cast = node("Cast", ["lengths"], ["lengths32"], to=TensorProto.INT32)
     nodes = [cast, layer(lengths="lengths32"), *Y_TO_BATCH_FIRST]
-    model = import_onnx(file(tmp_path, nodes, length_type=TensorProto.INT64))
+    model = import_onnx(graph(tmp_path, nodes, length_type=TensorProto.INT64))
     assert model.source is not None
     assert model.source.lengths == "lengths"
 
@@ -99,11 +92,11 @@ def test_stacked_layers_share_the_lengths(tmp_path: Path) -> None:
         layer("flat", y="", y_h="Y2_h"),
         node("Squeeze", ["Y2_h", "zero"], ["y"]),
     ]
-    assert len(import_onnx(file(tmp_path, nodes)).states) == 2
+    assert len(import_onnx(graph(tmp_path, nodes)).states) == 2
 
 
 def test_a_constant_equal_to_the_number_of_steps_says_nothing(tmp_path: Path) -> None:
-    path = file(tmp_path, [layer(), *Y_TO_BATCH_FIRST], {"lengths": np.full(2, 7, np.int32)}, lengths=())
+    path = graph(tmp_path, [layer(), *Y_TO_BATCH_FIRST], {"lengths": np.full(2, 7, np.int32)}, lengths=())
     model = import_onnx(path, shapes={"x": (7, 2, 3)})
     assert model.source is not None
     assert model.source.lengths is None
@@ -120,7 +113,7 @@ def test_a_constant_computed_from_the_input_says_nothing(tmp_path: Path) -> None
         layer(),
         *Y_TO_BATCH_FIRST,
     ]
-    model = import_onnx(file(tmp_path, nodes, lengths=()))
+    model = import_onnx(graph(tmp_path, nodes, lengths=()))
     assert model.source is not None
     assert model.source.lengths is None
 
@@ -137,7 +130,7 @@ def test_a_constant_computed_from_the_input_says_nothing(tmp_path: Path) -> None
 def test_other_constants_are_refused(
     values: list[int], shape: tuple[Any, ...], complaint: str, tmp_path: Path
 ) -> None:
-    path = file(tmp_path, [layer(), *Y_TO_BATCH_FIRST], {"lengths": np.array(values, np.int32)}, lengths=())
+    path = graph(tmp_path, [layer(), *Y_TO_BATCH_FIRST], {"lengths": np.array(values, np.int32)}, lengths=())
     with pytest.raises(StepcellError, match=rf"node 'layer Y' \(GRU\) has .*{complaint}"):
         import_onnx(path, shapes={"x": shape})
 
@@ -162,7 +155,7 @@ def test_what_looks_at_padding_or_lengths_is_refused(
     nodes = [layer(), node("Squeeze", ["Y", "one"], ["flat"]), *tail]
     outputs = ("y", "z") if any("z" in n.output for n in tail) else ("y",)
     with pytest.raises(StepcellError, match=complaint):
-        import_onnx(file(tmp_path, nodes, {"last": np.array(-1)}, outputs=outputs))
+        import_onnx(graph(tmp_path, nodes, {"last": np.array(-1)}, outputs=outputs))
 
 
 def test_two_inputs_of_lengths_are_refused(tmp_path: Path) -> None:
@@ -173,17 +166,17 @@ def test_two_inputs_of_lengths_are_refused(tmp_path: Path) -> None:
         node("Squeeze", ["Y2", "one"], ["y"]),
     ]
     with pytest.raises(StepcellError, match="sequence_lens from lengths and others; one is allowed"):
-        import_onnx(file(tmp_path, nodes, lengths=("lengths", "others")))
+        import_onnx(graph(tmp_path, nodes, lengths=("lengths", "others")))
 
 
 def test_computed_lengths_are_refused(tmp_path: Path) -> None:
     nodes = [node("Add", ["lengths", "less"], ["fewer"]), layer(lengths="fewer"), *Y_TO_BATCH_FIRST]
     with pytest.raises(StepcellError, match=r"'fewer' \(Add\) computes with integers"):
-        import_onnx(file(tmp_path, nodes, {"less": np.array([-1], np.int32)}))
+        import_onnx(graph(tmp_path, nodes, {"less": np.array([-1], np.int32)}))
 
 
 def test_lengths_that_the_file_cannot_run_are_refused(tmp_path: Path) -> None:
-    path = file(tmp_path, [layer(), *Y_TO_BATCH_FIRST], steps=4)
+    path = graph(tmp_path, [layer(), *Y_TO_BATCH_FIRST], steps=4)
     source = import_onnx(path).source
     assert source is not None
     with pytest.raises(StepcellError, match="a sequence has 5 steps; the file runs 1 to 4"):

@@ -21,19 +21,23 @@ def import_model(
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
     expect: Path | str | None = None,
+    max_steps: int | None = None,
 ) -> Model:
     """Import `file.onnx`, `file.tflite`, `file.keras`, `file.h5`, `file.pt2`, or `factory.py:function`.
 
-    A factory returns an nn.Module; its weights are a file.
+    A factory returns an nn.Module; its weights are a file. model.npz of `stepcell compress` is read as it is.
 
     shapes {"x": (1, "T", 40)}: required for a factory (T: any number of steps), optional for ONNX.
     calibration [N, T, ...], bind and states: see `import_onnx`.
+
+    max_steps: rows of the memories that attention over a sequence needs (default: the file's number of steps,
+    else 256); no longer sequence runs.
 
     expect: .npz of inputs and outputs that the original framework recorded; see `check_expected`.
 
     Raises StepcellError for anything else, and for what cannot be imported exactly.
     """
-    model = _imported(spec, name, weights, bind, shapes, calibration, states)
+    model = _imported(spec, name, weights, bind, shapes, calibration, states, max_steps)
     if expect is not None:
         from stepcell.importers.expect import check_expected
 
@@ -61,35 +65,40 @@ def _imported(
     shapes: Mapping[str, Sequence[int | str | None]] | None,
     calibration: FloatArray | None,
     states: Mapping[str, str] | None,
+    max_steps: int | None,
 ) -> Model:
     text = str(spec)
     suffix = Path(text).suffix.lower()
     if suffix == ".onnx":
         from stepcell.importers.onnx import import_onnx
 
-        return import_onnx(Path(text), name, bind, shapes, calibration, states)
+        return import_onnx(Path(text), name, bind, shapes, calibration, states, max_steps)
+    if suffix == ".npz":
+        from stepcell.importers.compressed import import_compressed
+
+        return import_compressed(Path(text), name, bind or weights, shapes or states)
     if suffix in (".tflite", ".keras", ".h5", ".hdf5"):
         _refuse_options(Path(text).name, bind, shapes)
     if suffix == ".tflite":
         from stepcell.importers.tflite import import_tflite
 
-        return import_tflite(Path(text), name, calibration, states)
+        return import_tflite(Path(text), name, calibration, states, max_steps)
     if suffix in (".keras", ".h5", ".hdf5"):
         from stepcell.importers.keras import import_keras
 
-        return import_keras(Path(text), name, states)
+        return import_keras(Path(text), name, states, max_steps)
     if suffix == ".pt2":
         from stepcell.importers.pytorch.program import import_program
 
-        return import_program(Path(text), name, calibration, states)
+        return import_program(Path(text), name, calibration, states, max_steps)
     file, colon, function = text.rpartition(":")
     if colon and file.endswith(".py"):
         from stepcell.importers.pytorch.factory import import_factory
 
-        return import_factory(Path(file), function, name, weights, shapes, calibration, states)
+        return import_factory(Path(file), function, name, weights, shapes, calibration, states, max_steps)
     raise StepcellError(
-        f"{text}: it is none of file.onnx, file.tflite, file.keras, file.h5, file.pt2 and "
-        "factory.py:function.",
+        f"{text}: it is none of file.onnx, file.tflite, file.keras, file.h5, file.pt2, "
+        "a compressed model.npz and factory.py:function.",
         "export the model with torch.onnx.export.",
     )
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from stepcell.errors import StepcellError
 from stepcell.importers.graph import Array, Node
+from stepcell.importers.refused import refused_node
 
 Translator = Callable[["Builder", str, list[Any], dict[str, Any]], Any]
 
@@ -22,6 +24,8 @@ class Builder:
     """The traced shape of every tensor that the source tells; a free axis has its example's size."""
     integers: set[str] = field(default_factory=set)
     """Which of them hold integers."""
+    refused: set[str] = field(default_factory=set)
+    """What refused operations would have made, and what only such tensors feed."""
 
     def constant(self, value: Any) -> str:
         """The name of a constant."""
@@ -43,6 +47,15 @@ class Builder:
         """Append a node; the names of its outputs."""
         made = tuple(f"{where}.{len(self.nodes)}.{k}" for k in range(outputs))
         self.nodes.append(Node(op, where, inputs, made, attributes))
+        return made
+
+    def refuse(
+        self, where: str, inputs: tuple[str, ...], outputs: int, refusal: StepcellError | None
+    ) -> tuple[str, ...]:
+        """Append a node for what is refused, or reads what is; the names of its outputs, one at least."""
+        made = tuple(f"{where}.{len(self.nodes)}.{k}" for k in range(max(outputs, 1)))
+        self.nodes.append(refused_node(where, inputs, made, refusal))
+        self.refused.update(made)
         return made
 
     def one(self, op: str, where: str, *inputs: str, **attributes: Any) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stepcell.errors import StepcellError
 from stepcell.ir import Model, Source
+from stepcell.ir.memory import most_steps
 from stepcell.ir.model import FloatArray, all_ops
 from stepcell.ir.ops import Embed, Value
 from stepcell.ir.sequences import frame_values
@@ -42,13 +43,14 @@ def check_against_source(
     source = model.source
     assert source is not None
     random = np.random.default_rng(0)
-    lengths = _lengths(source, model.main.frames_per_step)
+    filled = _with_memories(model, source, random)
+    lengths = _lengths(source, model.main.frames_per_step, most_steps(all_ops(model)))
     shape = (len(lengths), int(lengths.max()))
     x = {v.name: _random(model, v, (*shape, *v.shape), random) for v in frame_values(model.main)}
-    started = _with_states(model, source, random)
+    started = _with_states(filled, source, random)
     _compare(started, run, x, lengths, "random inputs", tolerance)
     if calibration is not None and len(model.main.inputs) == 1:
-        _compare(model, run, *_calibration(model, source, calibration), "calibration inputs", tolerance)
+        _compare(filled, run, *_calibration(model, source, calibration), "calibration inputs", tolerance)
     return model
 
 
@@ -60,15 +62,17 @@ def _random(model: Model, value: Value, shape: tuple[int, ...], random: np.rando
     return random.integers(0, min(rows, default=2), shape).astype(np.float64)
 
 
-def _lengths(source: Source, frames_per_step: int) -> NDArray[np.int64]:
-    """Numbers of frames, of whole steps, that the source runs."""
+def _lengths(source: Source, frames_per_step: int, rows: int | None) -> NDArray[np.int64]:
+    """Numbers of frames, of whole steps, that the source runs and memories of so many rows hold."""
     frozen = axis_size(source, "time")[1]
     if frozen is not None and is_ragged(source):
         return np.linspace(1, frozen, _SEQUENCES).round().astype(np.int64)[::-1]
     if frozen is not None and not runs_by_step(source):
         return np.full(_SEQUENCES // 2, frozen)
     longer = -(-(source.shortest - 1) // frames_per_step)
-    return (np.array(_LENGTHS * (_SEQUENCES // len(_LENGTHS))) + longer) * frames_per_step
+    steps = np.array(_LENGTHS * (_SEQUENCES // len(_LENGTHS))) + longer
+    found: NDArray[np.int64] = np.minimum(steps, rows or steps.max()) * frames_per_step
+    return found
 
 
 def _with_states(model: Model, source: Source, random: np.random.Generator) -> Model:
@@ -81,6 +85,18 @@ def _with_states(model: Model, source: Source, random: np.random.Generator) -> M
         for state in model.states
     )
     return replace(model, states=states)
+
+
+def _with_memories(model: Model, source: Source, random: np.random.Generator) -> Model:
+    """The model with memories that hold as many steps of another function as the source's inputs do."""
+    changed = {state.name: state for state in model.states}
+    for memory in source.memories:
+        rows, *inner = (entry[1] for entry in memory.index if isinstance(entry, tuple))
+        count = f"{memory.state}_count"
+        held = random.uniform(-0.9, 0.9, (rows, int(np.prod(inner, dtype=int))))
+        changed[memory.state] = replace(changed[memory.state], initial=held)
+        changed[count] = replace(changed[count], initial=np.array(float(rows)))
+    return replace(model, states=tuple(changed.values()))
 
 
 def _calibration(model: Model, source: Source, x: FloatArray) -> tuple[Streams, NDArray[np.int64]]:
@@ -108,7 +124,8 @@ def _compare(
 ) -> None:
     source = model.source
     assert source is not None
-    states = {state.state: model.state(state.state).initial for state in source.states}
+    given = (*source.states, *source.memories)
+    states = {state.state: model.state(state.state).initial for state in given}
     expected = run(x, lengths, states)
     again = run(x, lengths, states)
     with np.errstate(all="ignore"):

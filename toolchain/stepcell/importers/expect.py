@@ -16,7 +16,7 @@ from stepcell.importers.check import TOLERANCE, difference
 from stepcell.ir import Model, Source, SourceTensor, StateTensor
 from stepcell.ir.model import FloatArray
 from stepcell.reference.float_model import FloatRun, run_float
-from stepcell.reference.source_layout import is_every_step
+from stepcell.reference.source_layout import is_every_step, split_frames
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -125,6 +125,7 @@ def _outputs(
         every_step = is_every_step(source, tensor.name)
         if tensor.name in arrays and ("time" in tensor.axes or not every_step):
             wanted = from_source(tensor, arrays[tensor.name], 2 if every_step else 1)
+            wanted = np.asarray(split_frames(path.name, tensor, wanted))
         else:
             keys = [tensor.name, name, *(["y"] if k == 0 and len(source.outputs) == 1 else [])]
             key = next((key for key in keys if key in arrays), None)

@@ -9,10 +9,11 @@ import numpy as np
 from stepcell.errors import StepcellError
 from stepcell.importers.names import is_identifier
 from stepcell.importers.reroll.trace import substituted
-from stepcell.importers.sharing import Part, Port, shared_states, state_names
+from stepcell.importers.sharing import Part, Port, shared_memories, shared_states, state_names
 from stepcell.ir import Finish, Function, Model, Source, Stage, State, verify
+from stepcell.ir.graph import writes
 from stepcell.ir.model import FloatArray
-from stepcell.ir.ops import Op, Value, writes
+from stepcell.ir.ops import Op, Value
 
 _PARAMETERS = frozenset(
     {
@@ -31,8 +32,16 @@ _PARAMETERS = frozenset(
 """Fields of operations that name parameters."""
 
 
-def join(name: str, file: str, parts: Mapping[str, Part], links: Sequence[tuple[Port, Port]] = ()) -> Model:
+def join(
+    name: str,
+    file: str,
+    parts: Mapping[str, Part],
+    links: Sequence[tuple[Port, Port]] = (),
+    memories: Sequence[tuple[Port, Port]] = (),
+) -> Model:
     """One Model of several functions, in order; `links` are (state input of one, state of another).
+
+    memories: (input that holds every step of another function, output of that function), stored already.
 
     Raises StepcellError for a link that names no states, and for states of different size or start.
     """
@@ -42,7 +51,7 @@ def join(name: str, file: str, parts: Mapping[str, Part], links: Sequence[tuple[
                 f"{file}: the function name '{function}' is not a C identifier.",
                 "use letters, digits and underscores.",
             )
-    names = state_names(parts, shared_states(file, parts, links))
+    names = state_names(parts, [*shared_states(file, parts, links), *shared_memories(memories)])
     clashing = _clashing_outputs(parts)
     joined = [_renamed(function, part.model, names, clashing) for function, part in parts.items()]
     weights = _merged({key: array for model in joined for key, array in model.weights.items()})
@@ -76,13 +85,16 @@ def _renamed(function: str, model: Model, states: Mapping[Port, str], clashing: 
     names |= {name: f"{function}_{name}" for name in model.weights}
     source = model.source
     assert source is not None
-    tensors = tuple(replace(state, state=names[state.state]) for state in source.states)
+    tensors, memories = (
+        tuple(replace(tensor, state=names[tensor.state]) for tensor in found)
+        for found in (source.states, source.memories)
+    )
     return replace(
         model,
         functions=(_renamed_function(main, function, names),),
         states=tuple(replace(state, name=names[state.name]) for state in model.states),
         weights={names[name]: array for name, array in model.weights.items()},
-        source=replace(source, states=tensors),
+        source=replace(source, states=tensors, memories=memories),
     )
 
 

@@ -62,6 +62,10 @@ class Graph:
     constants: Mapping[str, Array]
     output_shapes: tuple[tuple[int | str, ...] | None, ...] = ()
     """The outputs' shapes where the file states them; only to propose states to the user."""
+    max_steps: int | None = None
+    """Rows of a memory of every step, where the graph's own number of steps does not tell."""
+    memories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Inputs that hold every step of another function: what each axis is, `batch`, `time` or `inner`."""
 
 
 class Unsupported(Exception):

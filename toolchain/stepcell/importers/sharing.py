@@ -40,7 +40,7 @@ def shared_states(
 ) -> list[tuple[Port, Port, list[tuple[str, str]]]]:
     """(state input, what it is elsewhere, pairs of states): every sharing."""
     found = []
-    for inside, outside in [*links, *_of_equal_names(parts, {inside for inside, _ in links})]:
+    for inside, outside in [*links, *_of_equal_names(file, parts, {inside for inside, _ in links})]:
         mine, theirs = _states_of(file, parts, inside), _states_of(file, parts, outside)
         if len(mine) != len(theirs) or not mine:
             raise StepcellError(
@@ -52,19 +52,49 @@ def shared_states(
     return found
 
 
+def shared_memories(
+    memories: Sequence[tuple[Port, Port]],
+) -> list[tuple[Port, Port, list[tuple[str, str]]]]:
+    """The sharings of memories and of how many rows they have."""
+    return [
+        ((function, f"{x}{part}"), (other, output), [(f"{x}{part}", f"{output}_rows{part}")])
+        for (function, x), (other, output) in memories
+        for part in ("", "_count")
+    ]
+
+
 def _sizes(parts: Mapping[str, Part], port: Port, states: list[str]) -> str:
     model = parts[port[0]].model
     return " + ".join(str(model.state(state).initial.size) for state in states) or "no"
 
 
-def _of_equal_names(parts: Mapping[str, Part], linked: set[Port]) -> Iterator[tuple[Port, Port]]:
+def _of_equal_names(file: str, parts: Mapping[str, Part], linked: set[Port]) -> Iterator[tuple[Port, Port]]:
     """A state input that an earlier function has under the same name, as a state input or its last state."""
     for k, (function, part) in enumerate(parts.items()):
         for tensor in dict.fromkeys(state.tensor_in for state in part.source.states):
             for earlier in list(parts)[:k]:
-                if (function, tensor) not in linked and _has_state(parts[earlier], tensor):
+                if (function, tensor) in linked:
+                    continue
+                _require_state(file, (function, tensor), (earlier, parts[earlier]))
+                if _has_state(parts[earlier], tensor):
                     yield (function, tensor), (earlier, tensor)
                     break
+
+
+def _require_state(file: str, inside: Port, outside: tuple[str, Part]) -> None:
+    """Refuse a state input that an earlier function's output has the name of, if that computes it."""
+    (function, tensor), (earlier, part) = inside, outside
+    named = any(tensor == output.name for output in part.source.outputs)
+    if named and not _has_state(part, tensor) and "time" not in _axes(part, tensor):
+        raise StepcellError(
+            f"{file}: {function}.{tensor} has the name of {earlier}.{tensor}, which is computed and no last "
+            "state of a recurrent layer, so the two cannot share it.",
+            "return the state of the layer as it is, or rename one.",
+        )
+
+
+def _axes(part: Part, tensor: str) -> tuple[str, ...]:
+    return next(output.axes for output in part.source.outputs if output.name == tensor)
 
 
 def _has_state(part: Part, tensor: str) -> bool:

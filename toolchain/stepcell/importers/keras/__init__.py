@@ -13,15 +13,21 @@ from stepcell.ir import Model
 UNCHECKED = "nothing: a Keras file runs in TensorFlow only; give recorded outputs with --expect"
 
 
-def import_keras(path: Path | str, name: str | None = None, states: Mapping[str, str] | None = None) -> Model:
-    """The Model of a Keras file.
+def import_keras(
+    path: Path | str,
+    name: str | None = None,
+    states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
+) -> Model:
+    """The Model of a Keras file; states and max_steps: see `import_onnx`.
 
     Nothing here runs it, so recorded outputs (`--expect`) are the only check; `Source.judge` says so.
 
     Raises StepcellError for anything that cannot be imported exactly.
     """
     path = Path(path)
-    model = lift_graph(to_graph(read_keras(path)), model_name(name, path.stem), states)
+    graph = replace(to_graph(read_keras(path)), max_steps=max_steps)
+    model = lift_graph(graph, model_name(name, path.stem), states)
     assert model.source is not None
     return replace(model, source=replace(model.source, judge=UNCHECKED))
 

@@ -1,6 +1,5 @@
 """From a Keras model's configuration to a Graph: Sequential, or Functional with its connections."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -43,19 +42,22 @@ class _Model:
         self.made[name, 0] = Tensor(name, tuple(None if n is None else int(n) for n in shape[1:]))
         return self.made[name, 0]
 
-    def call(self, found: dict[str, Any], inputs: list[Tensor], key: Key) -> Tensor:
-        """One call of a layer."""
-        kind = str(found.get("class_name"))
-        layer = Layer(self.file, self.builder, kind, dict(found["config"]))
-        if kind not in TRANSLATORS:
-            raise layer.refuse(
-                "is an unsupported layer; allowed are " + ", ".join(sorted(TRANSLATORS.keys() - {"Masking"})),
-                "replace it, or convert the model to ONNX.",
-            )
-        if not inputs:
-            raise layer.refuse("reads nothing", _HINT)
-        self.made[key] = TRANSLATORS[kind](layer, inputs)
+    def call(self, found: dict[str, Any], inputs: list[Tensor], key: Key, given: Any = None) -> Tensor:
+        """One call of a layer: its nodes, or a refused one; `given` is all that it is called with."""
+        layer = Layer(self.file, self.builder, str(found.get("class_name")), dict(found["config"]))
+        self.made[key] = self._translated(layer, inputs, given)
         return self.made[key]
+
+    def _translated(self, layer: Layer, inputs: list[Tensor], given: Any) -> Tensor:
+        refusal = None
+        try:
+            _require_allowed(layer, inputs, given)
+            if not any(x.name in self.builder.refused for x in inputs):
+                return TRANSLATORS[layer.kind](layer, inputs)
+        except StepcellError as found:
+            refusal = found
+        (name,) = self.builder.refuse(layer.name, tuple(x.name for x in inputs), 1, refusal)
+        return Tensor(name, ())
 
     def graph(self, outputs: list[tuple[str, Tensor]]) -> Graph:
         """The Graph, its outputs called as given."""
@@ -80,10 +82,25 @@ class _Model:
         )
 
 
+def _require_allowed(layer: Layer, inputs: list[Tensor], given: Any) -> None:
+    if layer.kind not in TRANSLATORS:
+        raise layer.refuse(
+            "is an unsupported layer; allowed are " + ", ".join(sorted(TRANSLATORS.keys() - {"Masking"})),
+            "replace it, or convert the model to ONNX.",
+        )
+    if not inputs:
+        raise layer.refuse("reads nothing", _HINT)
+    if _reads_more(given):
+        raise layer.refuse(
+            "is given more than its input (a state, a mask); only tensors that it computes with are allowed",
+            "leave initial_state and mask out.",
+        )
+
+
 def to_graph(file: KerasFile) -> Graph:
     """The Graph of a Keras file.
 
-    Raises StepcellError naming the first layer that is not allowed.
+    A layer that is not allowed becomes a refused node. Raises StepcellError for a file that is no model.
     """
     kind = str(file.config.get("class_name"))
     try:
@@ -126,9 +143,10 @@ def _functional(file: KerasFile) -> Graph:
     while waiting:
         rest = []
         for layer, k in waiting:
-            keys = list(_reads(file, layer, _calls(layer)[k]))
+            call = _calls(layer)[k]
+            keys = _reads(call)
             if all(key in model.made for key in keys):
-                model.call(layer, [model.made[key] for key in keys], (_name(layer), k))
+                model.call(layer, [model.made[key] for key in keys], (_name(layer), k), call)
             else:
                 rest.append((layer, k))
         if len(rest) == len(waiting):
@@ -148,44 +166,36 @@ def _ends(found: Any) -> list[Key]:
     return [(str(entry[0]), int(entry[1])) for entry in entries]
 
 
-def _reads(file: KerasFile, layer: dict[str, Any], call: Any) -> Iterator[Key]:
-    """Which calls one call of a layer reads; whatever else it is given is refused."""
+def _reads(call: Any) -> list[Key]:
+    """Which calls one call of a layer reads."""
+    found = _tensors(call.get("args", [])) if isinstance(call, dict) else _entries(call)
+    return [(str(entry[0]), int(entry[1])) for entry in found]
+
+
+def _entries(call: Any) -> list[Any]:
+    """Keras 2: [name, call, tensor, kwargs], or a list of these."""
+    return [call] if call and isinstance(call[0], str) else list(call)
+
+
+def _reads_more(call: Any) -> bool:
+    """Whether one call of a layer is given more than its inputs, or another result than a first."""
+    if call is None:
+        return False
     if isinstance(call, dict):  # Keras 3: {"args": [tensors], "kwargs": {...}}
-        extra = {
-            key: value for key, value in call.get("kwargs", {}).items() if key not in ("training", "mask")
-        }
-        _refuse_extra(file, layer, any(_histories(value) for value in extra.values()))
-        _refuse_extra(file, layer, bool(list(_histories(call.get("kwargs", {}).get("mask")))))
-        args = call.get("args", [])
-        _refuse_extra(file, layer, len(args) > 1)
-        yield from _histories(args)
-        return
-    for entry in (
-        [call] if call and isinstance(call[0], str) else call
-    ):  # Keras 2: [name, call, tensor, kwargs]
-        given = entry[3] if len(entry) > 3 else {}
-        _refuse_extra(file, layer, any(isinstance(v, list) and v for v in given.values()) or entry[2] != 0)
-        yield str(entry[0]), int(entry[1])
+        args, kwargs = call.get("args", []), {**call.get("kwargs", {}), "training": None}
+        return len(args) > 1 or bool(_tensors(kwargs)) or any(entry[2] != 0 for entry in _tensors(args))
+    given = (value for entry in _entries(call) for value in (entry[3] if len(entry) > 3 else {}).values())
+    return any(isinstance(value, list) and value for value in given) or any(
+        entry[2] != 0 for entry in _entries(call)
+    )
 
 
-def _refuse_extra(file: KerasFile, layer: dict[str, Any], found: bool) -> None:
-    if found:
-        raise StepcellError(
-            f"{file.file}: layer '{_name(layer)}' ({layer['class_name']}) is given more than its input "
-            "(a state, a mask); only tensors that it computes with are allowed.",
-            "leave initial_state and mask out.",
-        )
-
-
-def _histories(value: Any) -> list[Key]:
-    """The tensors in a value, in order."""
+def _tensors(value: Any) -> list[list[Any]]:
+    """The tensors [name, call, tensor] in a value of Keras 3, in order."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
-            name, call, tensor = value["config"]["keras_history"]
-            if tensor != 0:
-                raise ValueError(f"'{name}' has several results")
-            return [(str(name), int(call))]
-        return [key for part in value.values() for key in _histories(part)]
+            return [list(value["config"]["keras_history"])]
+        return [found for part in value.values() for found in _tensors(part)]
     if isinstance(value, list | tuple):
-        return [key for part in value for key in _histories(part)]
+        return [found for part in value for found in _tensors(part)]
     return []

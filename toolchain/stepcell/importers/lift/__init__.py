@@ -6,39 +6,41 @@ Whenever something is learned, lifting starts again with it, so no axis is known
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-
 from stepcell.errors import StepcellError
-from stepcell.importers.graph import Graph, GraphInput, Node, Unsupported, all_nodes, reachable, reads_of
-from stepcell.importers.lift.assemble import KEEPS_A_STATE, assemble
-from stepcell.importers.lift.axes import Axis, Relabel
-from stepcell.importers.lift.branches import Choice, choose, inlined
-from stepcell.importers.lift.context import Lift, Lifted, Phase, Tensor, data, inner_shape
-from stepcell.importers.lift.fold import fold
+from stepcell.importers.graph import Graph, Node, Unsupported, all_nodes, reachable, reads_of
+from stepcell.importers.lift.assemble import assemble
+from stepcell.importers.lift.attention_memory import ROWS
+from stepcell.importers.lift.axes import Relabel
+from stepcell.importers.lift.branches import Choice, inlined
+from stepcell.importers.lift.context import Lift
 from stepcell.importers.lift.frames import WINDOWS, frames_per_step
-from stepcell.importers.lift.lengths import lengths_role, lengths_tensor, passes_lengths
-from stepcell.importers.lift.loops import at_step
-from stepcell.importers.lift.neutral import unchanged
-from stepcell.importers.lift.operators import ALLOWED, LIFTERS
+from stepcell.importers.lift.inputs import input_tensor
+from stepcell.importers.lift.lengths import lengths_role
+from stepcell.importers.lift.nodes import lift_node
 from stepcell.importers.lift.proposals import proposed_states
-from stepcell.importers.lift.roles import Roles, frozen_size, label, label_sizes, without_recurrence
-from stepcell.importers.names import identifier
+from stepcell.importers.lift.returned import KEEPS_A_STATE
+from stepcell.importers.lift.roles import (
+    Roles,
+    frozen_size,
+    label_sizes,
+    memory_roles,
+    without_recurrence,
+)
+from stepcell.importers.refused import (
+    refusals,
+    require_translated,
+)
 from stepcell.importers.reroll import reroll
 from stepcell.importers.reroll.sequence import roll
 from stepcell.ir import Model
-from stepcell.ir.ops import Dtype, Value
 
 _RECURRENT = ("LSTM", "GRU", "RNN", "Scan", "Loop")
-_LARGEST_STEP = 2**20
 _FIRST_SIZE = 101
 """Free axes get sizes from here on: primes that occur nowhere in the file."""
 _OTHER_SIZES = (17, 10007)
 """With these, too, every If has to take the same branch: the import check runs 1 to 16 steps."""
-_MALFORMED = (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, AttributeError)
-"""What numpy and dict look-ups raise on attributes and shapes that contradict each other."""
 
 _Result = TypeVar("_Result")
 
@@ -50,6 +52,7 @@ def lift_graph(graph: Graph, name: str, carried: Mapping[str, str] | None = None
     name every such node.
     """
     try:
+        require_translated(graph)
         return _lifted(graph, name, carried or {})
     except StepcellError as refusal:
         refusal.problems = refusal.problems or tuple(diagnose_graph(graph, carried))
@@ -95,7 +98,7 @@ def diagnose_graph(graph: Graph, carried: Mapping[str, str] | None = None) -> li
     Empty where every node can. A refusal of the whole file is one line.
     """
     carried = carried or {}
-    problems: list[str] = []
+    refused = [refusal.message for refusal in refusals(graph)]
 
     def finish(lift: Lift) -> list[str]:
         if not lift.problems:
@@ -105,8 +108,8 @@ def diagnose_graph(graph: Graph, carried: Mapping[str, str] | None = None) -> li
     try:
         problems = _settled(graph, carried, finish, _FIRST_SIZE, diagnosing=True)[0]
     except StepcellError as refusal:
-        problems = [refusal.message]
-    return problems
+        problems = [] if refused else [refusal.message]
+    return list(dict.fromkeys([*refused, *problems]))
 
 
 def _settled(
@@ -122,7 +125,7 @@ def _settled(
     branches: list[Choice] = []
     for _ in range(_attempts(graph)):
         nodes = reachable(graph)
-        roles = {**_first_roles(graph, nodes, carried), **roles}
+        roles = {**_first_roles(graph, nodes, carried), **memory_roles(graph), **roles}
         try:
             return finish(_attempt(graph, nodes, roles, notes, first_size, diagnosing)), branches
         except Relabel as learned:
@@ -167,7 +170,8 @@ def _attempt(
     sizes = label_sizes(graph, roles, first_size)
     lift = Lift(graph, sizes, roles, _is_single_step(graph, roles), notes=notes)
     lift.problems = [] if diagnosing else None
-    lift.lift_node = _lift_node
+    lift.rows = graph.max_steps or (frozen_size(graph, roles, "time") and sizes["time"]) or ROWS
+    lift.lift_node = lift_node
     for node in nodes:
         lift.uses.update(reads_of(node))
     lift.uses.update(graph.outputs)
@@ -178,9 +182,9 @@ def _attempt(
                 f"{graph.file}: nothing reads its input '{source.name}'.",
                 "remove it, or bind it to a number.",
             )
-        lift.env[source.name] = _input(lift, source)
+        lift.env[source.name] = input_tensor(lift, source)
     for node in nodes:
-        _lift_node(lift, node)
+        lift_node(lift, node)
     if lift.guesses:
         raise Relabel(dict.fromkeys(lift.guesses, "inner"), "slides over")
     return lift
@@ -192,126 +196,6 @@ def _is_single_step(graph: Graph, roles: Roles) -> bool:
     has_state = any(role in ("state", "carried") for role in roles.values())
     frozen = frozen_size(graph, roles, "time")
     return has_state and ("time" not in roles.values() or frozen == frames_per_step(roles))
-
-
-def _input(lift: Lift, source: GraphInput) -> Tensor:
-    if lift.roles.get(source.name) == "lengths":
-        return lengths_tensor(lift, source)
-    if source.dtype.kind not in "fiu":
-        raise StepcellError(
-            f"{lift.graph.file}: the input '{source.name}' has type {source.dtype}; floats and integers are "
-            "allowed.",
-            f"fix a setting with --bind {source.name}=NUMBER.",
-        )
-    axes = tuple(_axis(lift, source, k) for k in range(len(source.shape)))
-    shape = inner_shape(axes)
-    inner = tuple(n for n, axis in zip(shape, axes, strict=True) if not isinstance(axis[0], str))
-    if any(n < 1 for n in inner) or np.prod(shape, dtype=object) > _LARGEST_STEP:
-        raise StepcellError(
-            f"{lift.graph.file}: the input '{source.name}' has the shape {list(source.shape)}; "
-            f"1 to {_LARGEST_STEP} numbers a step are allowed.",
-            "check the file.",
-        )
-    role = lift.roles.get(source.name)
-    name = source.name if role == "state" else identifier(source.name, f"x{lift.graph.inputs.index(source)}")
-    at = next((k for k, axis in enumerate(axes) if axis[0] == "time" and len(axis) > 1), None)
-    dtype: Dtype = "float" if source.dtype.kind == "f" else "token"
-    lift.values[name] = Value(name, inner if at is None else (shape[at], *inner), dtype)
-    if role == "carried":
-        lift.add_state(name, np.zeros(inner), "")
-    phase: Phase = "initial" if role == "state" else "step"
-    whole = data(name, shape, axes, phase)
-    if at is None:
-        return whole
-    order = [at, *(k for k in range(len(shape)) if k != at)]
-    frames_first = np.arange(whole.table.size).reshape([shape[k] for k in order])
-    return replace(whole, table=frames_first.transpose(np.argsort(order)))
-
-
-def _axis(lift: Lift, source: GraphInput, axis: int) -> Axis:
-    role = lift.roles.get(label(source, axis), label(source, axis))
-    size = source.shape[axis]
-    inner = role == "inner" or (lift.roles.get(source.name) == "state" and role != "batch")
-    if inner and isinstance(size, str):
-        raise StepcellError(
-            f"{lift.graph.file}: axis {axis} of the input '{source.name}' is neither batch nor time, "
-            "and has no size.",
-            f"give the input's shape: --shape {source.name}=1,T,40 (T marks the time axis).",
-        )
-    if role == "time" and frames_per_step(lift.roles) > 1:
-        return (role, frames_per_step(lift.roles))
-    return (size,) if inner and isinstance(size, int) else (role,)
-
-
-def _lift_node(lift: Lift, node: Node) -> None:
-    if lift.unknown.intersection(reads_of(node)):
-        lift.unknown.update(node.outputs)
-        return
-    try:
-        outputs = _outputs(lift, node)
-    except Relabel as learned:
-        lift.notes += [f"{node} {learned.action} axis {k} of '{x}'" for x, k in _inner_axes(learned)]
-        raise
-    except Unsupported as found:
-        _refuse(lift, node, found.at(lift.graph.file, node))
-        return
-    except _MALFORMED as error:
-        malformed = f"{lift.graph.file}: {node} is malformed: {error}."
-        _refuse(lift, node, StepcellError(malformed, "check the file with onnx.checker."))
-        return
-    lift.env.update(zip(node.outputs, outputs, strict=False))
-
-
-def _refuse(lift: Lift, node: Node, error: StepcellError) -> None:
-    """Raise the error; while diagnosing, note it and go on without what the node makes."""
-    if lift.problems is None:
-        raise error
-    lift.problems.append(error)
-    lift.unknown.update(node.outputs)
-
-
-def _inner_axes(learned: Relabel) -> list[tuple[str, str]]:
-    """(input, axis) of what an operation showed to be inner."""
-    found = [label for label, role in learned.roles.items() if role == "inner"] if learned.action else []
-    return [(x, k) for x, _, k in (label.rpartition(".") for label in found)]
-
-
-def _outputs(lift: Lift, node: Node) -> list[Lifted]:
-    missing = [name for name in node.inputs if name and name not in lift.env]
-    if missing:
-        raise Unsupported(f"reads '{missing[0]}', which nothing before it defines", "check the file.")
-    again = [name for name in node.outputs if name and name in lift.env]
-    if again:
-        raise Unsupported(f"defines '{again[0]}', which is defined before it", "check the file.")
-    operands = [lift.env[name] if name else None for name in node.inputs]
-    if node.op in ("Shape", "Size"):
-        return _shape(lift, node, operands[0])
-    if passes_lengths(node, operands):
-        return [operand for operand in operands[:1] if operand is not None]
-    if node.op == "If":
-        choose(node, operands)
-    if not any(isinstance(operand, Tensor) for operand in operands):
-        folded = fold(node, operands, lift.graph.opset)
-        if folded is not None:
-            return list(folded)
-    same = at_step(lift, node, operands) or unchanged(lift, node, operands)
-    if same is not None:
-        return [same]
-    if node.op not in LIFTERS:
-        raise Unsupported(
-            "is an unsupported operator", f"replace it, or leave it out of the file; allowed are {ALLOWED}."
-        )
-    return LIFTERS[node.op](lift, node, operands)
-
-
-def _shape(lift: Lift, node: Node, operand: Lifted | None) -> list[Lifted]:
-    if operand is None:
-        raise Unsupported("has no input", "check the file.")
-    shape = lift.shape(operand)
-    if node.op == "Size":
-        return [np.asarray(np.prod(shape), np.int64)]
-    start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
-    return [np.asarray(shape[start:end], np.int64)]
 
 
 __all__ = ["diagnose_graph", "lift_graph"]

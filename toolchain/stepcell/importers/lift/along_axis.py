@@ -5,24 +5,33 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
+from stepcell.importers.lift import attention
+from stepcell.importers.lift.attention import Scores
+from stepcell.importers.lift.attention_rows import Rows
 from stepcell.importers.lift.attributes import Operands, axis_of
 from stepcell.importers.lift.axes import Axes, replaced, require_inner
 from stepcell.importers.lift.context import Lift, Lifted, Tensor, inner_shape, known, materialise
 from stepcell.importers.lift.elementwise import numbers
-from stepcell.ir.ops import Activate, ArgMax, FunctionName, Reduce, Value
+from stepcell.ir.operators import FunctionName
+from stepcell.ir.ops import Activate, ArgMax, Reduce, Value
 
 
 def softmax(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
-    """Softmax and LogSoftmax over one inner axis.
+    """Softmax and LogSoftmax over one inner axis, and softmax over time: attention.
 
     Before opset 13 they run over all axes from `axis` on, of which one may be long.
     """
-    x = numbers(lift, operands[0])
+    pending = operands[0] if isinstance(operands[0], Scores) else None
+    x = operands[0] if isinstance(operands[0], Scores | Rows) else numbers(lift, operands[0])
     name: FunctionName = "softmax" if node.op == "Softmax" else "log_softmax"
     old = lift.graph.opset < 13
     axis = axis_of(int(node.attributes.get("axis", 1 if old else -1)), len(x.axes))
     if old:
         axis = _only_long_axis(lift, x, axis)
+    if node.op == "Softmax" and pending is not None:
+        return [attention.softmax(lift, pending, axis)]
+    if node.op == "Softmax" and attention.is_over_time(lift, x, axis):
+        return [attention.pooling_weights(lift, x, axis)]
     require_inner(x.axes[axis], "runs over")
     source, moved = _last(lift, x, axis)
     made = lift.fresh(name)

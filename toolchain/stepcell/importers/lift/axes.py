@@ -17,6 +17,8 @@ Sizes = Mapping[str, int]
 
 BATCH: Axis = ("batch",)
 TIME: Axis = ("time",)
+KEYS = "keys"
+"""The label of the steps that attention weights, where those of its queries are "time"."""
 AFTER = "\u2192"
 """Between an input's label and what a window made of its size, while its role is not known: `x.2\u21923`."""
 
@@ -57,7 +59,7 @@ def replaced(axes: Axes, index: int, axis: Axis) -> Axes:
 
 def is_open(label: str) -> bool:
     """Whether nothing is known about a label yet."""
-    return label not in ("batch", "time")
+    return label not in ("batch", "time", KEYS)
 
 
 def require_inner(axis: Axis, action: str) -> None:

@@ -9,7 +9,8 @@ from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.axes import inner, require_inner
 from stepcell.importers.lift.context import Known, Lift, Lifted, Tensor, known, tensor
 from stepcell.importers.lift.elementwise import combined
-from stepcell.ir.ops import Conv, Dense, Value, writes
+from stepcell.ir.graph import writes
+from stepcell.ir.ops import Conv, Dense, Value
 
 
 def batch_normalization(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:

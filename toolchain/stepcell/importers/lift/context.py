@@ -18,9 +18,16 @@ from stepcell.errors import StepcellError
 from stepcell.importers.graph import Array, Graph, Node, Unsupported
 from stepcell.importers.lift.axes import Axes, Sizes, extent, inner, labels, require_inner, without
 from stepcell.ir import State
-from stepcell.ir.ops import Constant, Dtype, Op, Take, Value, writes
+from stepcell.ir.graph import writes
+from stepcell.ir.ops import (
+    Constant,
+    Dtype,
+    Op,
+    Take,
+    Value,
+)
 
-Phase = Literal["step", "end", "initial", "lengths"]
+Phase = Literal["step", "end", "initial", "lengths", "attention"]
 Direction = Literal["forward", "backward"]
 
 
@@ -30,6 +37,7 @@ class Tensor:
 
     Along a batch or time axis the table has size one. `phase` tells whether the tensor exists at
     every step, once a sequence has ended, or is what the caller hands in: a state, or the sequences' lengths.
+    What is not computed yet is "attention".
     """
 
     value: str
@@ -93,6 +101,10 @@ class Lift:
     """nodes that cannot be imported, while diagnosing; None: the first one is raised"""
     unknown: set[str] = field(default_factory=set)
     """what such nodes would have made"""
+    rows: int = 0
+    """rows of a memory of every step"""
+    stored: dict[str, str] = field(default_factory=dict)
+    """memory -> the value of every step that it keeps"""
 
     def fresh(self, kind: str) -> str:
         """The next name of a kind: gru1, gru2, ..."""
@@ -151,6 +163,10 @@ def tensor(lifted: Lifted | None, what: str = "its input") -> Tensor:
             f"reads the sequence lengths '{lifted.value}'; only sequence_lens of LSTM, GRU and RNN may",
             "leave what depends on the lengths to the caller.",
         )
+    if lifted.phase == "attention":
+        raise Unsupported(
+            "reads attention scores or weights", "apply weights only to the values of their steps."
+        )
     if lifted.phase == "initial":
         raise Unsupported(
             f"reads the state input '{lifted.value}' outside a recurrent operator",
@@ -201,7 +217,7 @@ def join_phase(tensors: Iterable[Tensor]) -> Phase:
     if len(phases) > 1:
         raise Unsupported(
             "mixes values of every step with values of the whole sequence",
-            "models that read a sequence twice (attention, broadcast means) are not imported yet.",
+            "of attention only dot products are imported; additive scores and broadcast means are not.",
         )
     return phases.pop()
 

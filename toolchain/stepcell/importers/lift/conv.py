@@ -10,6 +10,7 @@ from stepcell.importers.lift import frames
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.axes import inner, labels, replaced, require_inner
 from stepcell.importers.lift.context import Known, Lift, Lifted, Tensor, known, materialise, movable, tensor
+from stepcell.importers.lift.upsample import phases, unfolded
 from stepcell.importers.lift.windows import Slid, Slide, elements, guess, slid, slide_of
 from stepcell.ir.ops import Concat, Conv, Dense, Take, Value
 from stepcell.ir.window import NOTHING, Window, window_indices
@@ -158,17 +159,45 @@ def conv_transpose(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
     if min(n for pad in pads for n in pad) < 0:
         raise Unsupported("pads more than its kernel spans", "slice its result instead.")
     weights = _transposed(given, groups)
-    if any(labels(x.axes[i + 2]) and s > 1 for i, s in enumerate(slide.strides)):
-        if any(frames.open_label(axis) for axis in x.axes[2:]):
-            sizes = [
-                (n - 1) * slide.strides[i] + 1 + sum(pads[i]) - slide.span(i)
-                for i, n in enumerate(lift.shape(x)[2:])
-            ]
-            return [guess(lift, x, len(weights), sizes)]
-        raise Unsupported("makes several frames of one", "upsample within a step, or after the network.")
-    stuffed = _stuffed(lift, x, slide.strides)
+    bias = _bias(operands, len(weights))
     inside = Slide(slide.kernel, (1,) * len(slide.kernel), slide.dilations, pads)
-    return [convolved(lift, stuffed, inside, weights, _bias(operands, len(weights)), groups)]
+    strided = [i for i, s in enumerate(slide.strides) if labels(x.axes[i + 2]) and s > 1]
+    if any(frames.open_label(x.axes[i + 2]) for i in strided):
+        sizes = [
+            (n - 1) * slide.strides[i] + 1 + sum(pads[i]) - slide.span(i)
+            for i, n in enumerate(lift.shape(x)[2:])
+        ]
+        return [guess(lift, x, len(weights), sizes)]
+    if strided:
+        return [
+            _upsampled(lift, x, replace(inside, strides=slide.strides), strided[0], weights, bias, groups)
+        ]
+    return [convolved(lift, _stuffed(lift, x, slide.strides), inside, weights, bias, groups)]
+
+
+def _upsampled(
+    lift: Lift, x: Tensor, slide: Slide, axis: int, weights: Known, bias: Known, groups: int
+) -> Tensor:
+    """ConvTranspose with a stride along time: a convolution that computes all frames of a step at once."""
+    if lift.single_step or not frames.is_time(x.axes[axis + 2]) or x.pads != (0, 0):
+        raise Unsupported(
+            "makes several frames of one, of another axis than the time of a whole sequence",
+            "export the network with a time axis, and cut padding off before it.",
+        )
+    stride, span = slide.strides[axis], slide.span(axis)
+    behind = sum(slide.pads[axis]) - span - (stride - 1)
+    rows, (before, after) = phases(slide, axis, span - slide.pads[axis][0], weights, groups)
+    pads = (before, after + max(0, -(-behind // stride)))
+    inside = Slide(
+        rows.shape[2:],
+        (1,) * len(slide.kernel),
+        tuple(1 if i == axis else n for i, n in enumerate(slide.dilations)),
+        tuple(pads if i == axis else pad for i, pad in enumerate(slide.pads)),
+    )
+    ones = tuple(1 if i == axis else n for i, n in enumerate(slide.strides))
+    repeated = np.tile(bias.reshape(groups, 1, -1), (1, stride, 1)).ravel()
+    made = convolved(lift, _stuffed(lift, x, ones), inside, rows, repeated, groups)
+    return unfolded(made, axis + 2, stride, groups, behind)
 
 
 def _transposed(weights: Known, groups: int) -> Known:

@@ -6,6 +6,8 @@ from math import prod
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
+from stepcell.importers.lift.attention_operators import product
+from stepcell.importers.lift.attention_rows import Rows, projected, readable
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.axes import Axes, replaced, require_inner
 from stepcell.importers.lift.context import (
@@ -25,8 +27,8 @@ from stepcell.ir.ops import Dense, Value
 def matmul(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
     """x @ W or W @ x."""
     a, b = operands
-    made = _product(lift, a, b)
-    lift.open_bias[node.outputs[0]] = made.value
+    made = product_of(lift, a, b)
+    _open_bias(lift, node, made)
     return [made]
 
 
@@ -37,9 +39,9 @@ def gemm(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
         for name, found in zip("AB", operands, strict=False)
     )
     alpha, beta = (float(node.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
-    made = _product(lift, a, b, alpha)
+    made = product_of(lift, a, b, alpha)
     if len(operands) < 3 or operands[2] is None:
-        lift.open_bias[node.outputs[0]] = made.value
+        _open_bias(lift, node, made)
         return [made]
     bias = known(operands[2], "a bias") * beta
     bias = bias.reshape((1,) * (2 - bias.ndim) + bias.shape)
@@ -48,6 +50,12 @@ def gemm(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
             f"adds a bias of shape {list(bias.shape)}; one number per column is allowed", "add it after."
         )
     return [made]
+
+
+def _open_bias(lift: Lift, node: Node, made: Tensor) -> None:
+    """Note a Dense that has no bias yet; attention has none."""
+    if f"{made.value}_bias" in lift.weights:
+        lift.open_bias[node.outputs[0]] = made.value
 
 
 def _swapped(found: Lifted | None) -> Lifted:
@@ -61,16 +69,15 @@ def _swapped(found: Lifted | None) -> Lifted:
     return np.swapaxes(known(found, "an operand"), -1, -2)
 
 
-def _product(lift: Lift, a: Lifted | None, b: Lifted | None, scale: float = 1.0) -> Tensor:
+def product_of(lift: Lift, a: Lifted | None, b: Lifted | None, scale: float = 1.0) -> Tensor:
+    """scale * a @ b, of which at least one is data."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        raise Unsupported(
-            "multiplies two tensors that both depend on the input", "attention is not imported yet."
-        )
+        return product(lift, a, b, scale)
     if isinstance(a, Tensor):
-        return _dense(lift, tensor(a), _matrix(b, tensor(a)).T * scale)
-    x = _swapped(tensor(b))
-    made = _swapped(_dense(lift, tensor(x), _matrix(a, tensor(x)) * scale))
-    return tensor(made)
+        x = readable(a)
+        return _dense(lift, x, _matrix(b, x).T * scale)
+    x = readable(_swapped(readable(b)))
+    return readable(_swapped(_dense(lift, x, _matrix(a, x) * scale)))
 
 
 def _matrix(weights: Lifted | None, x: Tensor) -> Known:
@@ -89,6 +96,8 @@ def _dense(lift: Lift, x: Tensor, weights: Known) -> Tensor:
     rows, cols = weights.shape
     if x.table.shape[-1] != cols:
         raise Unsupported(f"multiplies {x.table.shape[-1]} inputs by a matrix for {cols}", "check the file.")
+    if isinstance(x, Rows):
+        return projected(x, weights)
     lead = tuple(size for size in x.table.shape[:-1] if size > 1)
     source = materialise(lift, x, (*lead, cols))
     name = lift.fresh("dense")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
+from stepcell.importers.lift import attention_operators
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.axes import Axes, labels, unify
 from stepcell.importers.lift.context import (
@@ -23,7 +24,8 @@ from stepcell.importers.lift.context import (
     tensor,
 )
 from stepcell.importers.lift.dense import absorb_bias
-from stepcell.ir.ops import Binary, Operator, Value
+from stepcell.ir.operators import Operator
+from stepcell.ir.ops import Binary, Value
 
 _OPERATORS: dict[str, Operator] = {
     "Add": "add",
@@ -69,6 +71,10 @@ def combined(lift: Lift, operator: Operator, a: Lifted | None, b: Lifted | None)
     if operator == "div" and not isinstance(b, Tensor):
         operator, b = "mul", 1.0 / known(b, "a divisor").astype(np.float64)
     operands = [a, b]
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        attended = attention_operators.combined(lift, operator, a, b, lambda: _meeting_axes(operands))
+        if attended is not None:
+            return attended
     phase = join_phase(numbers(lift, found) for found in operands if isinstance(found, Tensor))
     if isinstance(a, Tensor) and isinstance(b, Tensor) and _lie_alike(lift, a, b):
         shape, made = lift.values[a.value].shape, lift.fresh(operator)

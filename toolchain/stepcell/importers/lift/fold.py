@@ -45,6 +45,11 @@ def fold(node: Node, operands: Operands, opset: int = 18) -> Arrays | None:
         )
 
 
+def folds(node: Node) -> bool:
+    """Whether the node's operator is one that can be computed now."""
+    return node.op in FOLDED or node.op in _FOLDERS
+
+
 def bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape that may be allocated; refused where it is huge or negative."""
     if any(size < 0 for size in shape) or prod(shape) > LARGEST:

@@ -11,9 +11,10 @@ from math import gcd
 
 import numpy as np
 
+from stepcell.errors import StepcellError
 from stepcell.importers.graph import Node, Unsupported, all_nodes
 from stepcell.importers.lift.attributes import Operands
-from stepcell.importers.lift.axes import AFTER, Axis, Relabel, inner, is_open, labels, replaced
+from stepcell.importers.lift.axes import AFTER, TIME, Axis, Relabel, inner, is_open, labels, replaced
 from stepcell.importers.lift.context import Lift, Lifted, Tensor, movable, whole
 
 FRAMES = "frames of a step"
@@ -25,6 +26,8 @@ WINDOWS = (
     "AveragePool",
     "MaxPool",
     "LpPool",
+    "Resize",
+    "Upsample",
 )
 """Operators whose results are not as long as their operands."""
 
@@ -64,6 +67,27 @@ def open_label(axis: Axis) -> bool:
 def is_time(axis: Axis) -> bool:
     """Whether the axis is time alone, of one or several frames a step."""
     return axis[0] == "time" and labels(axis) == ("time",)
+
+
+def frames_of(x: Tensor) -> int:
+    """How many frames of its time axis one step has."""
+    return next((inner(axis) for axis in x.axes if is_time(axis)), 1)
+
+
+def frames_first(lift: Lift, source: str, found: Tensor) -> Tensor:
+    """An output with several frames a step: these are the first of its inner axes."""
+    count = frames_of(found)
+    if count == 1 or found.phase != "step":
+        return found
+    at = next(k for k, axis in enumerate(found.axes) if is_time(axis))
+    if found.pads != (0, 0):
+        raise StepcellError(
+            f"{lift.graph.file}: the output '{source}' has {sum(found.pads):+d} frames besides {count} for "
+            "every step; exactly so many are allowed.",
+            "pad, or cut off what is over, so that every step gives whole frames.",
+        )
+    rest = tuple(axis for k, axis in enumerate(found.axes) if k != at)
+    return replace(found, table=np.moveaxis(found.table, at, 0)[None], axes=(TIME, (count,), *rest))
 
 
 def trimmed(lift: Lift, x: Tensor, axis: int, chosen: range) -> Tensor | None:

@@ -6,10 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
+from stepcell.importers.lift import attention_mask
+from stepcell.importers.lift.attention import Scores
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.context import Lift, Lifted, Tensor, known, materialise
 from stepcell.importers.lift.elementwise import combined, numbers
-from stepcell.ir.ops import Activate, FunctionName, Value
+from stepcell.ir.operators import FunctionName
+from stepcell.ir.ops import Activate, Value
 
 _PLAIN: dict[str, FunctionName] = {
     "Relu": "relu",
@@ -135,8 +138,11 @@ def prelu(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
 
 
 def where(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
-    """Where with one constant condition: the operand that it chooses."""
-    del lift, node
+    """Where with one constant condition: the operand that it chooses; of attention scores, a mask."""
+    del node
+    for x in operands[1:]:
+        if isinstance(x, Scores):
+            return [attention_mask.where(lift, x, operands)]
     if isinstance(operands[0], Tensor):
         raise Unsupported(
             "chooses by a condition that depends on the input",

@@ -81,7 +81,7 @@ def complete(wanted: list[int], total: int) -> tuple[int, ...]:
     if wanted.count(-1) > 1 or rest <= 0 or total % rest or (-1 not in wanted and rest != total):
         raise Unsupported(
             f"reshapes {total} elements to {wanted}",
-            "if the exporter fixed the number of steps there, export with dynamo=False, or give that number "
+            "if the exporter fixed the number of steps, use the other one (dynamo=), or give that number "
             "as --shape x=...",
         )
     return tuple(total // rest if size == -1 else size for size in wanted)

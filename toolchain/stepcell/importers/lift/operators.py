@@ -6,9 +6,11 @@ from functools import partial
 from stepcell.importers.graph import Node
 from stepcell.importers.lift import (
     along_axis,
+    attention_mask,
     batch_norm,
     conv,
     dense,
+    einsum,
     elementwise,
     embed,
     frames,
@@ -22,6 +24,7 @@ from stepcell.importers.lift import (
     pool,
     recurrent,
     reduce,
+    upsample,
 )
 from stepcell.importers.lift.attributes import Operands
 from stepcell.importers.lift.context import Lift, Lifted
@@ -47,12 +50,15 @@ LIFTERS: dict[str, Lifter] = {
     "TopK": along_axis.top_k,
     "Conv": conv.conv,
     "ConvTranspose": conv.conv_transpose,
+    **dict.fromkeys(("Resize", "Upsample"), upsample.resize),
     "Pad": pad.pad,
     **dict.fromkeys(("AveragePool", "MaxPool"), pool.pool),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), pool.global_pool),
     "BatchNormalization": partial(frames.of_every_frame, batch_norm.batch_normalization),
     "LayerNormalization": normalize.layer_normalization,
+    "CausalMask": attention_mask.causal,
     "OneHot": embed.one_hot,
+    "Einsum": einsum.einsum,
     "MatMul": dense.matmul,
     "Gemm": dense.gemm,
     "Transpose": layout.transpose,
@@ -69,5 +75,12 @@ LIFTERS: dict[str, Lifter] = {
 }
 
 ALLOWED = ", ".join(
-    sorted([*(LIFTERS.keys() - {"FlattenAxes", "SwapAxes"}), "Shape", "Constant", "ConstantOfShape"])
+    sorted(
+        [
+            *(LIFTERS.keys() - {"FlattenAxes", "SwapAxes", "CausalMask"}),
+            "Shape",
+            "Constant",
+            "ConstantOfShape",
+        ]
+    )
 )

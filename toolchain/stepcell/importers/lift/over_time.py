@@ -8,6 +8,8 @@ import numpy as np
 from stepcell.importers.graph import Unsupported
 from stepcell.importers.lift.context import Lift, Tensor, at_end, flat, inner_shape
 from stepcell.importers.lift.lengths import refuse_padding
+from stepcell.ir.graph import reads, writes
+from stepcell.ir.operators import Operator
 from stepcell.ir.ops import (
     Activate,
     ArgMax,
@@ -19,12 +21,9 @@ from stepcell.ir.ops import (
     Mean,
     Normalize,
     Op,
-    Operator,
     Reduce,
     Take,
     Value,
-    reads,
-    writes,
 )
 
 LOWEST = float(np.finfo(np.float32).min)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepcell.importers.lift.context import Lift
+from stepcell.ir.graph import reads, writes
 from stepcell.ir.ops import (
     Activate,
     Binary,
@@ -23,8 +24,6 @@ from stepcell.ir.ops import (
     Reduce,
     Take,
     Value,
-    reads,
-    writes,
 )
 
 

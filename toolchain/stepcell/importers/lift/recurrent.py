@@ -169,6 +169,11 @@ def _check_role(lift: Lift, axis: Axis, role: str) -> None:
         return
     if extent(axis, lift.sizes) == 1 and (role == "batch" or lift.single_step):
         return
+    if labels(axis) == ("time",):
+        raise Unsupported(
+            f"reads {inner(axis)} frames a step; the recurrent layers of a network have to run at one rate",
+            "bring all strides before the first recurrent layer, and upsample behind the last one.",
+        )
     found = " x ".join(labels(axis)) or f"an inner axis of size {inner(axis)}"
     why = f" ({'; '.join(lift.notes)})" if lift.notes and not labels(axis) else ""
     raise Unsupported(

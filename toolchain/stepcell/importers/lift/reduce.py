@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.importers.graph import Node, Unsupported
-from stepcell.importers.lift import over_time
+from stepcell.importers.lift import attention_operators, over_time
+from stepcell.importers.lift.attention import is_pending
 from stepcell.importers.lift.attributes import Operands, axis_of, ints_of
 from stepcell.importers.lift.axes import Axes, Relabel, is_open, labels
-from stepcell.importers.lift.context import Lift, Lifted, Tensor, inner_shape, materialise, tensor
-from stepcell.ir.ops import Activate, FunctionName, Reduce, ReduceKind, Value
+from stepcell.importers.lift.context import Lift, Lifted, Tensor, inner_shape, materialise, movable, tensor
+from stepcell.ir.operators import FunctionName, ReduceKind
+from stepcell.ir.ops import Activate, Reduce, Value
 
 _OVER_TIME = {
     "mean": over_time.mean,
@@ -36,10 +38,13 @@ OPERATORS = (*_KINDS, *_BEFORE, "ReduceSum", "ReduceLogSum")
 
 def reduce(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
     """A sum, mean, maximum, minimum or norm over inner axes, or over the time axis alone."""
-    x = tensor(operands[0])
+    x = movable(operands[0]) if is_pending(operands[0]) else tensor(operands[0])
     axes = _axes(node, operands, x)
     if not axes:
         return [x]
+    attended = attention_operators.summed_over(lift, node.op, x, axes)
+    if attended is not None:
+        return [_kept(node, attended, axes)]
     if node.op in _BEFORE:
         x = applied(lift, x, _BEFORE[node.op])
     kind = _KINDS.get(node.op, "sum")
@@ -49,10 +54,15 @@ def reduce(lift: Lift, node: Node, operands: Operands) -> list[Lifted]:
         made = _within_step(lift, x, axes, kind)
     if node.op in _AFTER:
         made = applied(lift, made, _AFTER[node.op])
+    return [_kept(node, made, axes)]
+
+
+def _kept(node: Node, made: Tensor, axes: list[int]) -> Tensor:
+    """The result with its reduced axes as they are, of size one, or without them."""
     if node.attributes.get("keepdims", 1):
-        return [made]
+        return made
     left = tuple(axis for i, axis in enumerate(made.axes) if i not in axes)
-    return [replace(made, table=made.table.reshape(inner_shape(left)), axes=left)]
+    return replace(made, table=made.table.reshape(inner_shape(left)), axes=left)
 
 
 def applied(lift: Lift, x: Tensor, function: FunctionName) -> Tensor:

@@ -6,10 +6,13 @@ import numpy as np
 
 from stepcell.errors import StepcellError
 from stepcell.importers.graph import Array, Graph, GraphInput, all_nodes, bodies
+from stepcell.importers.lift.axes import KEYS
 
 Roles = dict[str, str]
 """{"x.0": "batch", "x.1": "time", "x.2": "inner", "h0": "state"}; an axis not in it is open."""
 
+MEMORY = "memory"
+"""The role of an input that holds every step of another function."""
 _LARGEST_AXIS = 2**16
 """Sequences, or steps, that a file may be made for."""
 
@@ -17,6 +20,16 @@ _LARGEST_AXIS = 2**16
 def label(source: GraphInput, axis: int) -> str:
     """The label of an axis whose role is not known."""
     return f"{source.name}.{axis}"
+
+
+def memory_roles(graph: Graph) -> Roles:
+    """Of inputs that hold every step of another function."""
+    of = {"batch": "batch", "time": KEYS, "inner": "inner"}
+    roles: Roles = dict.fromkeys(graph.memories, MEMORY)
+    for source in graph.inputs:
+        axes = graph.memories.get(source.name, ())
+        roles |= {label(source, k): of[axis] for k, axis in enumerate(axes)}
+    return roles
 
 
 def label_sizes(graph: Graph, roles: Roles, first: int = 101) -> dict[str, int]:
@@ -37,6 +50,7 @@ def label_sizes(graph: Graph, roles: Roles, first: int = 101) -> dict[str, int]:
                 f"export with a free time axis, or with a multiple of {frames} frames.",
             )
         sizes["time"] //= frames
+    sizes[KEYS] = frozen_size(graph, roles, KEYS) or sizes["time"]
     for source in graph.inputs:
         for axis, size in enumerate(source.shape):
             sizes[label(source, axis)] = symbols[size] if isinstance(size, str) else size

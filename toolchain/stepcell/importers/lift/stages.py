@@ -1,7 +1,8 @@
 """Cutting the step graph into stages: each runs over the sequence once, in one direction.
 
 Stages alternate: even ones run forwards, odd ones backwards. An operation belongs to the first stage
-of its direction that comes no earlier than what it reads.
+of its direction that comes no earlier than what it reads; attention to all steps comes after the stage
+that stores them.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,8 @@ from collections.abc import Iterable
 from stepcell.importers.lift.context import Direction, Lift
 from stepcell.importers.lift.frames import frames_per_step
 from stepcell.ir import Stage
-from stepcell.ir.ops import Op, Value, reads, writes
+from stepcell.ir.graph import reads, writes
+from stepcell.ir.ops import Append, Attend, Op, Value
 
 
 def cut_stages(lift: Lift, inputs: tuple[Value, ...], outputs: Iterable[str]) -> tuple[Stage, ...]:
@@ -29,11 +31,25 @@ def _numbers(lift: Lift) -> tuple[list[int], dict[str, int]]:
     owner: dict[str, int] = {}
     number: list[int] = []
     for op, direction in lift.steps:
-        earliest = max((owner.get(name, 0) for name in reads(op)), default=0)
+        earliest = max((_earliest(lift, op, name, owner) for name in reads(op)), default=0)
+        if isinstance(op, Append):  # its rows are counted in the same stage
+            owner[op.count] = _next(earliest, direction)
         stage = _next(earliest, direction)
         number.append(stage)
         owner.update({value.name: stage for value in writes(op)})
     return number, owner
+
+
+def stage_of(lift: Lift, value: str) -> int:
+    """The number of the stage that makes a value; 0 for an input or a state."""
+    return _numbers(lift)[1].get(value, 0)
+
+
+def _earliest(lift: Lift, op: Op, name: str, owner: dict[str, int]) -> int:
+    """The stage from which on an operation can read a value; attention reads memories that are full."""
+    if isinstance(op, Attend) and name in lift.states and name in lift.updates:
+        return owner.get(lift.updates[name], 0) + 1
+    return owner.get(name, 0)
 
 
 def _next(earliest: int, direction: Direction) -> int:

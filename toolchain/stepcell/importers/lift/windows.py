@@ -97,10 +97,10 @@ def _same(slide: Slide, axis: int, size: int, found: Axis) -> Pads:
     return total // 2, total - total // 2
 
 
-def slid(lift: Lift, x: Tensor, slide: Slide, channels: int) -> Slid | Tensor:
+def slid(lift: Lift, x: Tensor, slide: Slide, channels: int | None) -> Slid | Tensor:
     """The window over the tensor [batch, channels, *spatial]; a guess where an axis's role is not known.
 
-    The guess has so many `channels`.
+    The guess has so many `channels`; None: those of x.
     """
     spatial = [axis for axis in range(len(slide.kernel)) if not slide.is_plain(axis)]
     crossed = [axis for axis in spatial if labels(x.axes[axis + 2])]
@@ -116,7 +116,7 @@ def slid(lift: Lift, x: Tensor, slide: Slide, channels: int) -> Slid | Tensor:
     return _finished(x, x, slide, x.pads, x.tail, reads_context=False)
 
 
-def guess(lift: Lift, x: Tensor, channels: int, sizes: list[int]) -> Tensor:
+def guess(lift: Lift, x: Tensor, channels: int | None, sizes: list[int]) -> Tensor:
     """Something with these spatial axes, because lifting will start again."""
     shape = lift.shape(x)[2:]
     axes = tuple(
@@ -126,7 +126,7 @@ def guess(lift: Lift, x: Tensor, channels: int, sizes: list[int]) -> Tensor:
     if min(sizes) < 1:
         raise Unsupported(f"slides a kernel over {list(shape)}, which is shorter", "check the file.")
     lift.guesses.update(label for axis in axes for label in labels(axis) if frames.open_label((label,)))
-    found = (x.axes[0], (channels,), *axes)
+    found = (x.axes[0], x.axes[1] if channels is None else (channels,), *axes)
     name = lift.fresh("guess")
     lift.values[name] = Value(name, inner_shape(found))
     return Tensor(name, np.arange(prod(inner_shape(found))).reshape(inner_shape(found)), found, x.phase)

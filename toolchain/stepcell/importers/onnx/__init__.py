@@ -25,19 +25,21 @@ def import_onnx(
     shapes: Shapes | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
 ) -> Model:
     """The Model of an ONNX file, checked against ONNX Runtime to 1e-5 (0.1 if it quantizes activations).
 
     bind fixes scalar inputs ({"sr": 16000}); shapes gives sizes that the file leaves open
     ({"x": (1, "T", 40)}); calibration [N, T, ...] is checked besides random inputs; states names
-    state inputs and their outputs, where no LSTM, GRU or RNN tells ({"h": "hn"}).
+    state inputs and their outputs, where no LSTM, GRU or RNN tells ({"h": "hn"}); max_steps is the
+    longest sequence, where attention stores all steps (default: the file's number of steps, or 256).
 
     Raises StepcellError for anything that cannot be imported exactly.
     """
     path = Path(path)
     proto, sha256 = read_model(path)
     graph, rounds = to_float(to_graph(proto, path.name, sha256, bind, shapes))
-    model = lift_graph(graph, model_name(name, path.stem), states)
+    model = lift_graph(replace(graph, max_steps=max_steps), model_name(name, path.stem), states)
     assert model.source is not None
     source = replace(model.source, bound=tuple((bind or {}).items()))
     tolerance = TOLERANCE

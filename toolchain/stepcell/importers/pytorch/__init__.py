@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from stepcell.errors import StepcellError
 from stepcell.importers.check import check_against_source
 from stepcell.importers.lift import lift_graph
+from stepcell.importers.lift.attention_memory import ROWS
 from stepcell.importers.names import model_name
 from stepcell.importers.pytorch.examples import BATCH, larger_batch
 from stepcell.importers.pytorch.export import exported
 from stepcell.importers.pytorch.loops import roll_up
+from stepcell.importers.pytorch.memories import with_fewer_rows
 from stepcell.importers.pytorch.run import Runner
 from stepcell.importers.pytorch.states import carried_states, started_at_buffers
 from stepcell.importers.pytorch.stores import gathered_stores, without_stacks
@@ -31,12 +33,16 @@ def import_torch(
     name: str | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
+    memories: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Model:
     """The Model of a module, in evaluation mode, checked against the module to 1e-5 at several lengths.
 
     example_input is one input, or a tuple: x in the module's own layout, and initial states if
     forward() takes them. calibration [N, T, ...] is checked besides random inputs. states names
     inputs and the outputs that they become, by name or position: {"h": "output_1"} or {"h": "1"}.
+    max_steps: the longest sequence, where attention stores all steps (default 256). memories: inputs that
+    hold every step of another function, and what each axis is, {"memory": ("batch", "time", "inner")}.
 
     Raises StepcellError for anything that cannot be imported exactly.
     """
@@ -45,7 +51,9 @@ def import_torch(
     name = model_name(name, file)
 
     def imported(given: tuple[Any, ...]) -> Model:
-        traced = to_graph(exported(module, given, file), file, digest(module))
+        traced = to_graph(exported(module, given, file), file, digest(module)).bounded(
+            max_steps or ROWS, memories
+        )
         return checked(module, traced, given, name, calibration, states, frozen=False)
 
     was_training = module.training
@@ -88,15 +96,16 @@ def checked(
     assert model.source is not None
     source = model.source if frozen else _unfrozen(model.source)
     returned = [out for out in graph.outputs if out not in traced.overwritten.values()]
-    runner = Runner(
-        module,
-        source,
-        (examples, dict(keywords)),
-        tuple(found.name for found in graph.inputs if found.name not in traced.buffers),
-        (*(traced.overwritten[buffer] for buffer in traced.buffers), *returned),
-        traced.buffers,
-    )
-    return check_against_source(replace(model, source=source), runner, calibration)
+    inputs = tuple(found.name for found in graph.inputs if found.name not in traced.buffers)
+    outputs = (*(traced.overwritten[buffer] for buffer in traced.buffers), *returned)
+
+    def check(source: Source, given: tuple[Any, ...], calibration: FloatArray | None) -> Model:
+        runner = Runner(module, source, (given, dict(keywords)), inputs, outputs, traced.buffers)
+        return check_against_source(replace(model, source=source), runner, calibration)
+
+    if graph.memories:
+        check(*with_fewer_rows(source, examples, inputs, graph.memories), None)
+    return check(source, examples, calibration)
 
 
 def _lifted(traced: Traced, name: str, states: Mapping[str, str] | None) -> Model:

@@ -170,4 +170,5 @@ TRANSLATORS: dict[str, Translator] = {
     "aten.eq.Scalar": plain("Equal"),
     "aten.eq.Tensor": plain("Equal"),
     "aten.logical_not.default": plain("Not"),
+    "aten.logical_and.default": plain("And"),
 }

@@ -5,13 +5,14 @@ something unknown.
 """
 
 from stepcell.importers.builder import Translator
-from stepcell.importers.pytorch import activations, arithmetic, layers, moves, recurrent, tensors
+from stepcell.importers.pytorch import activations, arithmetic, attention, layers, moves, recurrent, tensors
 
 TRANSLATORS: dict[str, Translator] = {
     **recurrent.TRANSLATORS,
     **layers.TRANSLATORS,
     **activations.TRANSLATORS,
     **arithmetic.TRANSLATORS,
+    **attention.TRANSLATORS,
     **moves.TRANSLATORS,
     **tensors.TRANSLATORS,
 }

@@ -1,15 +1,17 @@
 """`factory.py:function`: a user's function that builds the module, or several, and a file of weights."""
 
-import importlib.util
+import contextlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepcell.errors import StepcellError
 from stepcell.importers.functions import join
+from stepcell.importers.memories import attended, every_step, is_streamed, remembered
 from stepcell.importers.names import model_name
+from stepcell.importers.python_file import load_function
 from stepcell.importers.pytorch import import_torch
 from stepcell.importers.pytorch.weights import load_weights
 from stepcell.importers.sharing import Part, Port
@@ -34,25 +36,26 @@ def import_factory(
     shapes: Shapes | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
 ) -> Model:
     """The Model of what `function` in `file` returns, its weights loaded with `weights_only=True`.
 
     That is a module, or a dict of modules by the name of the function that each becomes. shapes gives one
     input shape per argument of forward(), in order, ("FUNCTION.x" where there are several modules): numbers,
     anything else for a free axis, "int" at the end for integers. Without it calibration [N, T, ...] gives
-    the shape. states: see `import_torch`; between functions {"decode.h": "encode.h"}.
+    the shape. states and max_steps: see `import_torch`; between functions {"decode.h": "encode.h"}.
 
     Raises StepcellError if the file, the function, the weights or a shape is missing.
     """
     import torch
 
-    built = _function(file, function)()
+    built = load_function(file, function, "write factory.py:function.")()
     if weights is not None:
         load_weights(built, Path(weights))
     name = name or file.stem
     if isinstance(built, torch.nn.Module):
         examples = _examples(file, built, shapes, calibration)
-        return import_torch(built, examples, name, calibration, states)
+        return import_torch(built, examples, name, calibration, states, max_steps)
     if (
         not isinstance(built, Mapping)
         or not built
@@ -64,21 +67,45 @@ def import_factory(
             f"{file.name}: {function}() returned {type(built).__name__}, not an nn.Module.",
             "return the module, or a dict of modules by the names of their functions.",
         )
-    return _join(file, built, model_name(name, name), shapes, states)
+    return _join(file, built, model_name(name, name), shapes, states, max_steps)
 
 
 def _join(
-    file: Path, modules: Modules, name: str, shapes: Shapes | None, states: Mapping[str, str] | None
+    file: Path,
+    modules: Modules,
+    name: str,
+    shapes: Shapes | None,
+    states: Mapping[str, str] | None,
+    max_steps: int | None,
 ) -> Model:
     own, links = _split_states(file, modules, states or {})
-    parts = {}
+    parts: dict[str, Part] = {}
+    shared: list[tuple[Port, Port]] = []
     for function, module in modules.items():
         prefix = f"{function}."
         given = {k.removeprefix(prefix): shape for k, shape in (shapes or {}).items() if k.startswith(prefix)}
         examples = _examples(file, module, given, None, prefix)
-        model = import_torch(module, examples, name, states=own[function])
-        parts[function] = Part(model, _shapes_by_name(module, examples))
-    return join(name, file.name, parts, links)
+        inputs = _shapes_by_name(module, examples)
+        build = partial(import_torch, module, examples, name, states=own[function], max_steps=max_steps)
+        candidates = attended(file.name, function, inputs, parts, links)
+        model, memories = _either(build, parts, candidates)
+        parts = remembered(file.name, parts, memories, model) | {function: Part(model, inputs)}
+        shared += [((function, x), port) for x, port in memories.items()]
+    return join(name, file.name, parts, [link for link in links if link not in shared], shared)
+
+
+def _either(
+    build: Callable[..., Model], parts: Mapping[str, Part], memories: Mapping[str, Port]
+) -> tuple[Model, Mapping[str, Port]]:
+    """The Model of a function that reads what another gives step by step, or else all of it at every step."""
+    if not memories:
+        return build(), {}
+    with contextlib.suppress(StepcellError):
+        model = build()
+        if is_streamed(model, parts, memories):
+            return model, {}
+    axes = {x: every_step(parts[function])[output] for x, (function, output) in memories.items()}
+    return build(memories=axes), memories
 
 
 def _split_states(
@@ -100,24 +127,6 @@ def _split_states(
         else:
             links.append(((inside, x), (outside, y)))
     return own, links
-
-
-def _function(file: Path, function: str) -> Callable[[], Any]:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise StepcellError(f"{file}: there is no such Python file.", "check the path.")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.resolve().parent))  # so that the factory can import its neighbours
-    try:
-        spec.loader.exec_module(loaded)
-    finally:
-        sys.path.pop(0)
-    build = getattr(loaded, function, None)
-    if not callable(build):
-        raise StepcellError(
-            f"{file.name}: it defines no function '{function}'.", "write factory.py:function."
-        )
-    return build  # type: ignore[no-any-return]
 
 
 def _examples(

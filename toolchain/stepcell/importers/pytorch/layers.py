@@ -97,6 +97,24 @@ def _any_convolution(b: Builder, where: str, args: Args, kwargs: Kwargs) -> str:
     return _convolution(b, where, [x, weights, bias, stride, padding, dilation, groups], kwargs)
 
 
+def _nearest(b: Builder, where: str, args: Args, kwargs: Kwargs) -> str:
+    """upsample_nearest1d and 2d: x, sizes or None, factors or None; sizes as factors of the traced ones."""
+    del kwargs
+    x, sizes, factors = args + [None] * (3 - len(args))
+    shape = b.shapes[x][2:]
+    if sizes is not None:
+        if any(isinstance(size, str) for size in sizes):
+            raise StepcellError(
+                f"{b.file}: node '{where}' resizes to a computed size; a factor is allowed.",
+                "use scale_factor=2.",
+            )
+        factors = [size / n for size, n in zip(sizes, shape, strict=True)]
+    scales = b.constant(np.array([1.0, 1.0, *_many(factors, len(shape))], np.float32))
+    return b.one(
+        "Resize", where, x, "", scales, coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
+
+
 def _batch_norm(b: Builder, where: str, args: Args, kwargs: Kwargs) -> str:
     """x, weight, bias, mean, variance, training, momentum, epsilon."""
     del kwargs
@@ -186,6 +204,8 @@ TRANSLATORS: dict[str, Translator] = {
     "aten.conv_transpose1d.default": _transposed,
     "aten.conv_transpose2d.input": _transposed,
     "aten.convolution.default": _any_convolution,
+    "aten.upsample_nearest1d.vec": _nearest,
+    "aten.upsample_nearest2d.vec": _nearest,
     "aten.batch_norm.default": _batch_norm,
     "aten._native_batch_norm_legit_no_training.default": _own_batch_norm,
     "aten._native_batch_norm_legit.no_stats": _training_norm,

@@ -24,10 +24,11 @@ def import_program(
     name: str | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
 ) -> Model:
     """The Model of an exported program, checked against the program to 1e-5 at the sizes that it runs.
 
-    Nothing in the file is unpickled. states: see `import_torch`.
+    Nothing in the file is unpickled. states and max_steps: see `import_torch`.
 
     Raises StepcellError for a file that is no exported program, and for what cannot be imported exactly.
     """
@@ -36,7 +37,7 @@ def import_program(
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     check_archive(path)
     program = _loaded(path)
-    traced = to_graph(taken_apart(program), path.name, sha256)
+    traced = to_graph(taken_apart(program), path.name, sha256).bounded(max_steps)
     arguments, keywords = _examples(program)
     return checked(
         program.module(),

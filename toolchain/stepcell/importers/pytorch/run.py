@@ -36,7 +36,8 @@ class Runner:
     def __call__(self, x: Streams, lengths: Lengths, states: Mapping[str, FloatArray]) -> Streams:
         """The outputs by name, [N, T, ...] or [N, ...]; see `run_sequences`."""
         examples = self._examples()
-        shapes = {s.tensor_in: _free_batch(examples[s.tensor_in].shape, s.index) for s in self.source.states}
+        given = (*self.source.states, *self.source.memories)
+        shapes = {s.tensor_in: _free_batch(examples[s.tensor_in].shape, s.index) for s in given}
         return run_sequences(self.source, x, lengths, states, shapes, self._once)
 
     def _examples(self) -> "dict[str, torch.Tensor]":

@@ -1,8 +1,9 @@
 """From torch.export's graph of aten operations to a Graph of nodes with ONNX meaning."""
 
 import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,22 @@ class Traced:
     overwritten: dict[str, str]
     """input of the graph -> the output that the buffer becomes"""
 
+    def bounded(
+        self, max_steps: int | None, memories: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    ) -> "Traced":
+        """The program for sequences of so many steps, however many the example had.
+
+        memories: inputs that hold every step of another function, and what their axes are.
+        """
+        return replace(self, graph=replace(self.graph, max_steps=max_steps, memories=memories))
+
 
 def to_graph(program: Any, file: str, sha256: str) -> Traced:
     """The Graph of an ExportedProgram whose recurrent layers are whole.
 
     Outputs are named as forward() names them: by key in a dict or a named tuple, else output_0, output_1, ...
 
-    Raises StepcellError naming the first aten operation that is not allowed.
+    An aten operation that is not allowed becomes a refused node.
     """
     builder = Builder(file)
     changed = overwritten_buffers(program, file)
@@ -72,7 +82,7 @@ def _translated(builder: Builder, program: Any) -> dict[str, Any]:
         if node.op == "placeholder":
             values[node.name] = node.name
         elif node.op != "output" and str(node.target) not in IGNORED:
-            values[node.name] = _translate(builder, node, values)
+            values[node.name] = _translate_or_refuse(builder, node, values)
         _note(builder, values.get(node.name), node.meta.get("val"))
     return values
 
@@ -124,6 +134,42 @@ def _input(node: Any, file: str) -> GraphInput:
     return GraphInput(node.name, shape, dtype)
 
 
+def _translate_or_refuse(builder: Builder, node: Any, values: dict[str, Any]) -> Any:
+    """What `_translate` gives, or the names of what a refused node would make."""
+    reads = tuple(_names([_read(values, item) for item in (*node.args, *node.kwargs.values())]))
+    try:
+        _require_known(builder, node)
+        if node.target is operator.getitem or not builder.refused.intersection(reads):
+            return _translate(builder, node, values)
+        refusal = None
+    except StepcellError as found:
+        refusal = found
+    made = node.meta.get("val")
+    several = isinstance(made, (list, tuple))
+    names = builder.refuse(_where(node), reads, len(made) if several else 1, refusal)
+    return list(names) if several else names[0]
+
+
+def _names(item: Any) -> Iterator[str]:
+    """The tensors among what an operation is given."""
+    if isinstance(item, list):
+        for part in item:
+            yield from _names(part)
+    elif isinstance(item, str):
+        yield item
+
+
+def _require_known(builder: Builder, node: Any) -> None:
+    target = str(node.target)
+    if node.target is operator.getitem or node.target in _SIZES or target in TRANSLATORS:
+        return
+    allowed = ", ".join(sorted({name.split(".")[1].lstrip("_") for name in TRANSLATORS}))
+    raise StepcellError(
+        f"{builder.file}: node '{_where(node)}' ({target}) is an unsupported operation.",
+        f"write it in terms of others; allowed are {allowed}.",
+    )
+
+
 def _translate(builder: Builder, node: Any, values: dict[str, Any]) -> Any:
     args = [_read(values, item) for item in node.args]
     if node.target is operator.getitem:
@@ -132,15 +178,8 @@ def _translate(builder: Builder, node: Any, values: dict[str, Any]) -> Any:
     if node.target in _SIZES:
         numbers = (arg if isinstance(arg, str) else builder.constant(np.int64(arg)) for arg in args)
         return builder.one(_SIZES[node.target], where, *numbers)
-    target = str(node.target)
-    if target not in TRANSLATORS:
-        allowed = ", ".join(sorted({name.split(".")[1].lstrip("_") for name in TRANSLATORS}))
-        raise StepcellError(
-            f"{builder.file}: node '{where}' ({target}) is an unsupported operation.",
-            f"write it in terms of others; allowed are {allowed}.",
-        )
     kwargs = {key: _read(values, item) for key, item in node.kwargs.items()}
-    return TRANSLATORS[target](builder, where, args, kwargs)
+    return TRANSLATORS[str(node.target)](builder, where, args, kwargs)
 
 
 def _read(values: dict[str, Any], item: Any) -> Any:

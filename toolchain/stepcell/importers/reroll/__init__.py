@@ -18,7 +18,16 @@ from stepcell.importers.reroll.cells import Cell, Matcher
 from stepcell.importers.reroll.proof import prove
 from stepcell.importers.reroll.trace import Trace, in_order, is_whole, live, substituted
 from stepcell.ir import Model, Stage, State, verify
-from stepcell.ir.ops import Concat, Gru, Lstm, Op, Rnn, Take, Value, parameters, writes
+from stepcell.ir.graph import parameters, writes
+from stepcell.ir.ops import (
+    Concat,
+    Gru,
+    Lstm,
+    Op,
+    Rnn,
+    Take,
+    Value,
+)
 
 
 def reroll(model: Model) -> Model:

@@ -7,7 +7,14 @@ import numpy as np
 
 from stepcell.importers.reroll.trace import Indices, Trace, in_order, is_whole, live, substituted
 from stepcell.ir import Finish, Model, Source, Stage, State, StateTensor
-from stepcell.ir.ops import Concat, Op, Take, Value, reads, writes
+from stepcell.ir.graph import reads, writes
+from stepcell.ir.ops import (
+    Append,
+    Concat,
+    Op,
+    Take,
+    Value,
+)
 
 Span = int | tuple[int, int, int]
 Index = tuple[int | tuple[int, int, int] | None, ...]
@@ -36,6 +43,8 @@ def split_states(model: Model) -> Model:
 def _split(model: Model, state: State) -> Model:
     function = model.main
     owners = [stage for stage in function.stages if any(name == state.name for name, _ in stage.updates)]
+    if any(isinstance(op, Append) and op.memory == state.name for stage in owners for op in stage.ops):
+        return model
     if len(owners) != 1 or state.dtype != "float" or _is_read_elsewhere(model, owners[0], state.name):
         return model
     parts = _parts(model, owners[0], state)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.ir.ops import Concat, Op, Take, Value, reads, writes
+from stepcell.ir.graph import reads, writes
+from stepcell.ir.ops import Concat, Op, Take, Value
 
 Indices = NDArray[np.intp]
 ZERO = ""

@@ -25,18 +25,21 @@ def import_tflite(
     name: str | None = None,
     calibration: FloatArray | None = None,
     states: Mapping[str, str] | None = None,
+    max_steps: int | None = None,
 ) -> Model:
     """The Model of a .tflite file, checked against LiteRT's interpreter to 1e-5 where that is installed.
 
-    calibration [N, T, ...] is checked besides random inputs; states: see `import_onnx`. Weights of a file of
-    int8 weights and float activations (dynamic range) are taken as the real numbers that they stand for, and
-    checked against float kernels. `Source.judge` says what was checked.
+    calibration [N, T, ...] is checked besides random inputs; states, max_steps: see `import_onnx`. Weights
+    of a file of int8 weights and float activations (dynamic range) are taken as the real numbers that they
+    stand for, and checked against float kernels. `Source.judge` says what was checked.
 
     Raises StepcellError for anything that cannot be imported exactly.
     """
     path = Path(path)
     source = read_tflite(path)
-    model = lift_graph(rolled(to_graph(source)), model_name(name, path.stem), states)
+    model = lift_graph(
+        replace(rolled(to_graph(source)), max_steps=max_steps), model_name(name, path.stem), states
+    )
     if is_integer(source):
         model = with_integers(source, model)
     return _checked(source, model, calibration)

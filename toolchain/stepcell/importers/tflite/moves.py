@@ -163,6 +163,10 @@ def _split_v(t: Translation, op: Operator) -> None:
 
 
 def _divide(t: Translation, op: Operator, x: str, axis: int, sizes: list[int] | None) -> None:
+    if op.options["count"] != len(op.outputs):
+        raise t.refuse(
+            op, f"has {len(op.outputs)} outputs for {op.options['count']} parts", "convert the model again."
+        )
     parts = [] if sizes is None else [t.builder.ints(*sizes)]
     made = t.builder.add("Split", t.where(op), x, *parts, outputs=len(op.outputs), axis=axis)
     for k, name in enumerate(made):

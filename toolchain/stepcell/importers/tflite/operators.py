@@ -66,6 +66,8 @@ OPTIONS: dict[str, tuple[int, dict[str, Field]]] = {
     "CONCATENATION": (10, {"axis": (0, "i", 0), "activation": (1, "b", 0)}),
     "PACK": (59, {"count": (0, "i", 0), "axis": (1, "i", 0)}),
     "UNPACK": (64, {"count": (0, "i", 0), "axis": (1, "i", 0)}),
+    "SPLIT": (35, {"count": (0, "i", 0)}),
+    "SPLIT_V": (79, {"count": (0, "i", 0)}),
     "ADD": (11, {"activation": _ACTIVATION}),
     "SUB": (28, {"activation": _ACTIVATION}),
     "MUL": (21, {"activation": _ACTIVATION}),

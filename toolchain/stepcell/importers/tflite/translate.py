@@ -24,7 +24,8 @@ _MALFORMED = (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDi
 def to_graph(source: TfliteFile) -> Graph:
     """The Graph of a file's main subgraph; quantized tensors are real numbers in it.
 
-    Raises StepcellError naming the first operator that is not allowed.
+    An operator that is not allowed becomes a refused node. Raises StepcellError for inputs and outputs that
+    are not allowed.
     """
     main = source.graphs[0]
     builder = Builder(source.file)
@@ -51,17 +52,33 @@ def to_graph(source: TfliteFile) -> Graph:
 
 
 def translate_operator(translation: Translation, op: Operator) -> None:
-    """Append the nodes of one operator."""
+    """Append the nodes of one operator, or a refused node."""
+    reads = tuple(translation.names[index] for index in op.inputs if index in translation.names)
+    try:
+        if _translated(translation, op, reads):
+            return
+        refusal = None
+    except StepcellError as found:
+        refusal = found
+    made = translation.builder.refuse(translation.where(op), reads, len(op.outputs), refusal)
+    translation.names.update(zip(op.outputs, made, strict=False))
+
+
+def _translated(translation: Translation, op: Operator, reads: tuple[str, ...]) -> bool:
+    """Whether the operator's nodes were appended; False where it reads what was refused."""
     if op.name not in TRANSLATORS:
         raise translation.refuse(
             op,
             "is an unsupported operator; allowed are " + ", ".join(sorted(TRANSLATORS)),
             "replace it, or export the model as ONNX.",
         )
+    if translation.builder.refused.intersection(reads):
+        return False
     try:
         TRANSLATORS[op.name](translation, op)
     except _MALFORMED as error:
         raise translation.refuse(op, f"is malformed: {error}", "convert the model again.") from error
+    return True
 
 
 def _input(source: TfliteFile, name: str, tensor: TensorInfo) -> GraphInput:
