@@ -3,9 +3,9 @@
 usage: python scripts/measure_costs.py cortex-m4 [cortex-m0plus ...] [--check]
 
 Every matrix kernel of the core runs on random matrices, and random models are compiled so that each kernel is
-taken in some of them, and some with delta; every call is counted exactly in an emulator, and an affine model
-of each function is fitted to the counts. Frames come from -fstack-usage of the core's GCC and of zig, and
-from what assembly says.
+taken in some of them, and some with delta; what those do not call, models of one operation do. Every call is
+counted exactly in an emulator, and an affine model of each function is fitted to the counts. Frames, of the
+generated functions too, are what the core's GCC and zig say of them, and what assembly says of itself.
 --check fails if the tables in the repository are not what is measured now.
 """
 
@@ -18,20 +18,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from elftools.elf.elffile import ELFFile
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from kernel_images import KernelCase, run_kernels
 from random_bundles import preferring
 from random_models import random_qmodel
+from runtime_functions import INSIDE, runtime_functions
+from single_operations import single_operations
 from stepcell.build import Bundle, build_firmware, find_tool, load_bundle
 from stepcell.build.flags import command, firmware_flags
 from stepcell.emit import emit
 from stepcell.ir.qmodel import QHold, QModel
 from stepcell.lower import lower
-from stepcell.lower.estimate import GLUE
+from stepcell.lower.estimate import GLUE, spilled_bytes
 from stepcell.lower.kernels import Kernel, kernels_of
-from stepcell.lower.plan import Plan, Work
+from stepcell.lower.parts import Work
+from stepcell.lower.plan import Plan
 from stepcell.paths import runtime_dir, targets_dir
 from stepcell.quantize.delta import hold_inputs
 from stepcell.reference.integer_model import run_integer
@@ -41,7 +45,7 @@ from stepcell.run.profile import random_job
 from stepcell.target import Board, Core, board_for, load_core
 
 MODELS, HELD_MODELS = 160, 48
-GLUE_STACK = 216  # what step, push and read save, pass and spill; tests/test_lower_estimate.py checks the sum
+RESERVE = 8  # bytes of stack that no generated function used; tests/test_lower_estimate.py has other models
 MARKER = "# Measured by scripts/measure_costs.py"
 SHAPES = [(rows, cols) for rows in (8, 32) for cols in (1, 3, 8, 10, 16, 33, 64, 128)]
 DENSITIES = (0.1, 0.25, 0.5)
@@ -65,18 +69,24 @@ def main(arguments: Sequence[str]) -> int:
 
 def measure(core: Core) -> str:
     """The [costs] tables of a core as TOML text."""
+    held = _held_models(core)
+    plans = [*_plans(core), *_single_plans(core), *held]
     with tempfile.TemporaryDirectory() as folder:
-        rows = _count_kernels(core, Path(folder)) + _count_models(core, Path(folder))
+        rows = _count_kernels(core, Path(folder)) + _count_models(core, plans, held, Path(folder))
         frames = _frames(core, Path(folder))
+        glue = {"address": _address_bytes(core), "stack": _glue_stack(core, plans, Path(folder))}
     keys = sorted({(function, what) for work, _ in rows for function, what, _ in work})
     costs = dict(zip(keys, _fit(rows, keys), strict=True))
+    functions = {function for function, _ in keys}
+    if missing := sorted(runtime_functions(core) - functions):
+        raise SystemExit(f"{core.name}: no model calls {', '.join(missing)}: tests/single_operations.py")
     lines = [f"{MARKER}: instructions per call, pass, row group and item, by {core.gcc} -O2; bytes of stack."]
-    for function in sorted({function for function, _ in keys}):
+    for function in sorted(functions):
         values = {what: cost for (f, what), cost in costs.items() if f == function}
-        values["stack"] = frames.get(function, 0)
+        values |= glue if function == GLUE else {"stack": frames.get(function, 0)}
         lines += [f"[costs.{function}]", *(f"{what} = {cost:g}" for what, cost in values.items())]
-    tails = [name for name in sorted(frames) if name.endswith("_tail")]
-    lines += [line for name in tails for line in (f"[costs.{name}]", f"stack = {frames[name]}")]
+    inside = [name for name in sorted(INSIDE) if name in frames]
+    lines += [line for name in inside for line in (f"[costs.{name}]", f"stack = {frames[name]}")]
     return "\n".join(lines) + "\n"
 
 
@@ -105,10 +115,8 @@ def _kernel_work(case: KernelCase) -> Work:
     return ((name, "call", 1), (name, "group", rows // kernel.rows), (name, "item", items))
 
 
-def _count_models(core: Core, folder: Path) -> list[Row]:
+def _count_models(core: Core, plans: list[Plan], held: dict[Plan, QModel], folder: Path) -> list[Row]:
     board = board_for(core)
-    held = _held_models(core)
-    plans = [*_plans(core), *held]
     for plan in plans:
         emit(plan, folder / plan.name, {}, {})
     rows: list[Row] = []
@@ -122,12 +130,20 @@ def _count_models(core: Core, folder: Path) -> list[Row]:
 
 
 def _rows(plan: Plan, elf: Path, board: Board, bundle: Bundle, held: QModel | None) -> list[Row]:
-    profile = profile_step(elf, bundle, board, counting_emulator(None, board), 1)
+    profile = profile_step(elf, bundle, board, counting_emulator(None, board), _memory_rows(plan))
     *layers, glue = profile.layers
     works = [call.work for call in plan.calls] if held is None else _changed(plan, held, bundle)
     rows = [(work, layer.instructions) for work, layer in zip(works, layers, strict=True)]
     functions = len(plan.bodies)
     return [*rows, (((GLUE, "function", functions), (GLUE, "call", len(plan.calls))), glue.instructions)]
+
+
+def _memory_rows(plan: Plan) -> int:
+    """The steps after which a memory is full, as it is in the terms of a call's work."""
+    return max(
+        (n for call in plan.calls for f, what, n in call.work if (f, what) == ("sc_weights", "row")),
+        default=1,
+    )
 
 
 def _plans(core: Core) -> list[Plan]:
@@ -138,21 +154,26 @@ def _plans(core: Core) -> list[Plan]:
         kernel = kernels[seed % len(kernels)]
         weights = "int8" if kernel.weight_limit > 7 else "int4"
         activations = f"int{kernel.input_bits}"
-        qmodel, _ = random_qmodel(rng, activations=activations, weights=weights, max_units=48)
+        qmodel, _ = random_qmodel(rng, activations=activations, weights=weights, max_units=48, attention=None)
         favoured = preferring(core, kernel)
         plans.append(lower(replace(qmodel, name=f"m{seed}"), favoured, optimize="speed"))
     return plans
 
 
+def _single_plans(core: Core) -> list[Plan]:
+    return [lower(qmodel, core) for qmodel in single_operations(np.random.default_rng(0))]
+
+
 def _held_models(core: Core) -> dict[Plan, QModel]:
-    """Models with delta, as random as the others."""
+    """Models with delta, as random as the others; every second one with columns where pairs would do."""
     found = {}
+    columns = replace(core, kernels=tuple(family for family in core.kernels if family != "hilo"))
     for seed in range(HELD_MODELS):
         rng = np.random.default_rng([seed, 1])
         layers = (("lstm", "gru_after", "rnn_tanh")[seed % 3],)
         model, _ = random_qmodel(rng, layers=layers, prelude="none", max_units=48)
         qmodel = hold_inputs(replace(model, name=f"held{seed}"), int(rng.integers(0, 100)))
-        found[lower(qmodel, core)] = qmodel
+        found[lower(qmodel, (core, columns)[seed // 3 % 2])] = qmodel
     return found
 
 
@@ -200,7 +221,7 @@ def _fit(rows: list[Row], keys: list[tuple[str, str]]) -> list[float]:
 
 def _frames(core: Core, folder: Path) -> dict[str, int]:
     """Stack frame of every runtime function: what its compilers say, and what assembly says of itself."""
-    frames = {GLUE: GLUE_STACK}
+    frames: dict[str, int] = {}
     source = runtime_dir() / "src"
     own = sorted((source / core.kernel_folder).glob("sc_*")) if core.kernel_folder else []
     headers = [path for path in own if path.suffix == ".h"]
@@ -209,20 +230,64 @@ def _frames(core: Core, folder: Path) -> dict[str, int]:
     files |= {f"own_{path.name}": path.read_text() for path in own if path.suffix == ".c"}
     for name, text in files.items():
         (folder / name).write_text(text)
-    for compiler in (core.gcc, *(["zig"] if core.zig_target else [])):
-        tool = find_tool(compiler)
-        build = [*command(tool), *firmware_flags(tool, core, "-O2"), "-std=c99", "-fstack-usage", "-c"]
-        for name in sorted(name for name in files if name.endswith(".c")):
-            include = f"-I{runtime_dir() / 'include'}"
-            subprocess.run([*build, include, name, "-o", "unit.o"], cwd=folder, check=True)
-            for line in (folder / "unit.su").read_text().splitlines():
-                where, size, _ = line.split("\t")
-                function = where.rsplit(":", 1)[-1]
-                frames[function] = max(frames.get(function, 0), int(size))
+    for name in sorted(name for name in files if name.endswith(".c")):
+        for function, size in _compiled_frames(core, folder, name, runtime_dir() / "include").items():
+            frames[function] = max(frames.get(function, 0), size)
     for path in own:
         if path.suffix == ".S":
             frames[path.stem] = declared_frame(path)
-    return {name: size for name, size in frames.items() if name.startswith("sc_") or name == GLUE}
+    return {name: size for name, size in frames.items() if name.startswith("sc_")}
+
+
+def _glue_stack(core: Core, plans: list[Plan], folder: Path) -> int:
+    """What frames of generated functions take beyond their arrays and what `spilled_bytes` counts."""
+    most = 0
+    for plan in plans:
+        bundle = folder / plan.name
+        frames = _compiled_frames(core, bundle, f"{plan.name}.c", bundle / "stepcell")
+        names = ("push", "read") if plan.main.read else ("step",)
+        for name, body in zip(names, plan.bodies, strict=True):
+            arrays = sum(buffer.bytes for buffer in body.buffers)
+            spilled = spilled_bytes(body, _address_bytes(core))
+            most = max(most, frames[f"{plan.main.prefix}_{name}"] - arrays - spilled)
+    return -(-(most + RESERVE) // 8) * 8
+
+
+def _address_bytes(core: Core) -> int:
+    return 8 if core.isa == "aarch64" else 4
+
+
+def _compiled_frames(core: Core, folder: Path, source: str, include: Path) -> dict[str, int]:
+    """The largest frame of every function of a C file in `folder`, by the compilers of the core."""
+    frames: dict[str, int] = {}
+    for compiler in (core.gcc, *(["zig"] if core.zig_target else [])):
+        tool = find_tool(compiler)
+        report = "-fstack-size-section" if compiler == "zig" else "-fstack-usage"
+        build = [*command(tool), *firmware_flags(tool, core, "-O2"), "-std=c99", report, "-c"]
+        subprocess.run([*build, f"-I{include}", source, "-o", "unit.o"], cwd=folder, check=True)
+        found = _frames_in_object if compiler == "zig" else _frames_beside_object
+        for function, size in found(folder / "unit.o").items():
+            frames[function] = max(frames.get(function, 0), size)
+    return frames
+
+
+def _frames_beside_object(path: Path) -> dict[str, int]:
+    """GCC's: a line of "file:line:column:function", bytes and kind for each function."""
+    rows = [line.split("\t") for line in path.with_suffix(".su").read_text().splitlines()]
+    return {where.rsplit(":", 1)[-1]: int(size) for where, size, _ in rows}
+
+
+def _frames_in_object(path: Path) -> dict[str, int]:
+    """Clang's: for the section of each function, one with its address and, in LEB128, its bytes."""
+    frames = {}
+    with path.open("rb") as file:
+        elf = ELFFile(file)
+        for section in elf.iter_sections():
+            if section.name == ".stack_sizes":
+                digits = section.data()[elf.elfclass // 8 :]
+                function = elf.get_section(section["sh_link"]).name.removeprefix(".text.")
+                frames[function] = sum((digit & 127) << 7 * i for i, digit in enumerate(digits))
+    return frames
 
 
 def declared_frame(path: Path) -> int:

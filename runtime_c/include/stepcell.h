@@ -3,7 +3,7 @@
  *
  * No heap, no mutable globals, no libc but the memset or memcpy that a compiler may put in itself. Every
  * function here is pure but for the arrays it is given, and takes the same number of instructions whatever
- * the data, but those of delta (sc_hold_*, sc_*_delta). docs/numerics.md is the arithmetic.
+ * the data, but those of delta (sc_hold_*, sc_*_delta) and of attention. docs/numerics.md is the arithmetic.
  *
  * A matrix is stored in row groups, in the order in which its kernel reads it; rows are padded with zeros to
  * whole groups. A kernel is portable C, and may be replaced by one of the same name and storage for a core's
@@ -320,6 +320,24 @@ void sc_embed_s8(int8_t *y, const int16_t *tokens, unsigned n, const int8_t *tab
                  uint16_t width);
 void sc_embed_s16(int16_t *y, const int16_t *tokens, unsigned n, const int16_t *table, uint16_t rows,
                   uint16_t width);
+
+/* Attention over memories of `rows` rows, which `count` says how many there are of. The time that these take
+ * grows with them. What is appended to a full memory is lost. */
+void sc_append_s8(int8_t *memory, const int32_t *count, const int16_t *x, unsigned rows, unsigned width);
+void sc_append_s16(int16_t *memory, const int32_t *count, const int16_t *x, unsigned rows, unsigned width);
+/* scores[rows]: the products of the query with the rows, at most 2^14 elements each. */
+void sc_scores_s8(int32_t *scores, const int8_t *query, const int8_t *keys, unsigned rows, unsigned width,
+                  const int32_t *count);
+void sc_scores_s16(int32_t *scores, const int16_t *query, const int16_t *keys, unsigned rows, unsigned width,
+                   const int32_t *count, sc_shift product);
+/* Of scores make the weights of a softmax, whose sum has 14 to 16 bits. */
+void sc_weights(int32_t *scores, unsigned rows, const int32_t *count, sc_shift before, int16_t multiplier,
+                sc_shift shift, unsigned fraction);
+/* y[width]: the mean of the rows, so weighted. */
+void sc_mix_s8(int16_t *y, const int32_t *weights, const int8_t *values, unsigned rows, unsigned width,
+               const int32_t *count, int16_t multiplier, sc_shift shift);
+void sc_mix_s16(int16_t *y, const int32_t *weights, const int16_t *values, unsigned rows, unsigned width,
+                const int32_t *count, int16_t multiplier, sc_shift shift);
 
 /* Already quantized TensorFlow Lite files, with their own scales and zero points (docs/numerics.md). A factor
  * is two words: a multiplier of 31 bits; then for a dense layer the shift behind it, else left | right << 8.

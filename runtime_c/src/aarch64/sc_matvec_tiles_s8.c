@@ -11,77 +11,33 @@
 typedef struct sums {
     int32x4_t low, high;
 } sums;
+typedef int8x16_t columns;
 
-static inline sums load8(const int32_t *start)
+static inline sums load_sums(const int32_t *start)
 {
     return (sums){vld1q_s32(start), vld1q_s32(start + 4)};
 }
 
-static inline void store8(int32_t *acc, sums s)
+static inline void store_sums(int32_t *acc, sums s)
 {
     vst1q_s32(acc, s.low);
     vst1q_s32(acc + 4, s.high);
 }
 
-static inline sums add_tile(sums s, const uint32_t *tile, int8x16_t x)
+static inline columns load_columns(const int8_t *x)
+{
+    return sc_repeat4(x);
+}
+
+static inline sums add_tile(sums s, const uint32_t *tile, columns x)
 {
     return (sums){vdotq_s32(s.low, sc_four_rows(tile), x), vdotq_s32(s.high, sc_four_rows(tile + 4), x)};
 }
 
-/* `count` row groups, 1 to 4, at once; it is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void add_groups(const uint32_t *weights, size_t cols,
-                                                             const int32_t *start, size_t stride,
-                                                             const int8_t *x, int32_t *acc, unsigned count)
-{
-    const size_t group = 2 * cols;
-    sums s0 = load8(start), s1 = s0, s2 = s0, s3 = s0;
-    if (count > 1)
-        s1 = load8(start + stride);
-    if (count > 2)
-        s2 = load8(start + 2 * stride);
-    if (count > 3)
-        s3 = load8(start + 3 * stride);
-    for (size_t c = 0; c < cols; c += 4, weights += 8) {
-        const int8x16_t v = sc_repeat4(x + c);
-        s0 = add_tile(s0, weights, v);
-        if (count > 1)
-            s1 = add_tile(s1, weights + group, v);
-        if (count > 2)
-            s2 = add_tile(s2, weights + 2 * group, v);
-        if (count > 3)
-            s3 = add_tile(s3, weights + 3 * group, v);
-    }
-    store8(acc, s0);
-    if (count > 1)
-        store8(acc + 8, s1);
-    if (count > 2)
-        store8(acc + 16, s2);
-    if (count > 3)
-        store8(acc + 24, s3);
-}
-
-void sc_matvec_tiles_s8(sc_cursor *at, const void *x, int32_t *acc, unsigned rows)
-{
-    const size_t cols = at->cols, stride = at->stride;
-    const uint32_t *weights = at->weights;
-    const int32_t *start = at->start;
-    for (unsigned groups = rows / 8, now; groups != 0; groups -= now) {
-        now = groups < 4 ? groups : 4;
-        if (now == 4)
-            add_groups(weights, cols, start, stride, x, acc, 4);
-        else if (now == 3)
-            add_groups(weights, cols, start, stride, x, acc, 3);
-        else if (now == 2)
-            add_groups(weights, cols, start, stride, x, acc, 2);
-        else
-            add_groups(weights, cols, start, stride, x, acc, 1);
-        weights += 2 * cols * now;
-        start += stride * now;
-        acc += 8 * (size_t)now;
-    }
-    at->weights = weights;
-    at->start = start;
-}
+#define LINKAGE
+#define NAME sc_matvec_tiles_s8
+#define INLINE static inline
+#include "sc_tile_groups.h"
 
 #else
 /* Two tiles at a time: SMULL and SMLAL sum the products of two tiles in 16 bits, 2 * 128 * 127 = 32512 at

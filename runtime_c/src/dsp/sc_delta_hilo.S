@@ -11,7 +11,6 @@
 #ifdef SC_HAS_DELTA_HILO
 #include "sc_dsp.h"
 
-    .equ CURSOR_COLS, 12
     .equ STACK_CHANGES, 0
     .equ STACK_ACC, 4
     .equ STACK_GROUP, 8 /* bytes of a row group */

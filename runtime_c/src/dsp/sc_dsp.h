@@ -2,23 +2,7 @@
 #ifndef SC_DSP_H
 #define SC_DSP_H
 
-#define CURSOR_START 8 /* in sc_cursor */
-
-    .syntax unified
-    .thumb
-
-.macro function name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type \name, %function
-    .thumb_func
-\name:
-.endm
-
-.macro end_function name
-    .size \name, . - \name
-.endm
+#include "sc_thumb.h"
 
 /* Rows in pairs: a halfword is 256 * w1 + w0 for two rows of a column (|w| <= 127, so it fits), a word two
  * columns. `full` sums x times whole halfwords from b0 + 256 * b1 on, `low` x times their low bytes, sign

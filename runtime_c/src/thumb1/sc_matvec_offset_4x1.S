@@ -8,14 +8,14 @@
 #include "sc_thumb1_offset.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define ADVANCE 4 /* by how many bytes `start` moves on, less the 16 that LDM moves on by */
-#define X 8
-#define LAST 12   /* the last segment of x */
-#define ACC 16
-#define END 20    /* of acc */
-#define CURSOR 24
-#define FRAME 28
+.equ START, 0
+.equ ADVANCE, 4 /* by how many bytes `start` moves on, less the 16 that LDM moves on by */
+.equ X, 8
+.equ LAST, 12   /* the last segment of x */
+.equ ACC, 16
+.equ END, 20    /* of acc */
+.equ CURSOR, 24
+.equ FRAME, 28
 
 #define BLOCK 32   /* bytes of code */
 #define SEGMENT 255
@@ -37,15 +37,7 @@ function sc_matvec_offset_4x1
     str r0, [sp, #CURSOR]
     str r1, [sp, #X]
     str r2, [sp, #ACC]
-    lsls r3, r3, #2
-    adds r3, r2, r3
-    str r3, [sp, #END]
-    ldr r4, [r0, #CURSOR_START]
-    str r4, [sp, #START]
-    ldrh r4, [r0, #CURSOR_STRIDE]
-    lsls r4, r4, #2
-    subs r4, r4, #16
-    str r4, [sp, #ADVANCE]
+    keep_rows_and_starts
     ldr r3, [r0, #CURSOR_WEIGHTS]
     ldr r2, [r0, #CURSOR_COLUMNS]
     adr r4, .Lblocks_end
@@ -121,13 +113,7 @@ function sc_matvec_offset_4x1
     ldr r0, [sp, #END]
     cmp r0, r4
     bne .Lblocks_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r2, [r0, #CURSOR_COLUMNS]
-    str r3, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    restore_registers_and_return
+    return_cursor r3, r2
 
 .Lblocks_more_segments:
     movs r0, #SEGMENT

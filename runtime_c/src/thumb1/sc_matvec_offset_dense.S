@@ -8,15 +8,15 @@
 #include "sc_thumb1_offset.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define ADVANCE 4 /* by how many bytes `start` moves on, less the 16 that LDM moves on by */
-#define TOO_MUCH 8
-#define X 12
-#define X_END 16
-#define ACC 20
-#define END 24    /* of acc */
-#define CURSOR 28
-#define FRAME 32
+.equ START, 0
+.equ ADVANCE, 4 /* by how many bytes `start` moves on, less the 16 that LDM moves on by */
+.equ TOO_MUCH, 8
+.equ X, 12
+.equ X_END, 16
+.equ ACC, 20
+.equ END, 24    /* of acc */
+.equ CURSOR, 28
+.equ FRAME, 32
 
 #define FOUR_COLUMNS 98 /* bytes of code */
 
@@ -37,15 +37,7 @@ function sc_matvec_offset_dense
     str r0, [sp, #CURSOR]
     str r1, [sp, #X]
     str r2, [sp, #ACC]
-    lsls r3, r3, #2
-    adds r3, r2, r3
-    str r3, [sp, #END]
-    ldr r4, [r0, #CURSOR_START]
-    str r4, [sp, #START]
-    ldrh r4, [r0, #CURSOR_STRIDE]
-    lsls r4, r4, #2
-    subs r4, r4, #16
-    str r4, [sp, #ADVANCE]
+    keep_rows_and_starts
     ldr r5, [r0, #CURSOR_WEIGHTS]
     ldrh r0, [r0, #CURSOR_COLS]
     lsls r7, r0, #2
@@ -114,11 +106,6 @@ function sc_matvec_offset_dense
     beq .Ldense_done
     b .Ldense_group
 .Ldense_done:
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r5, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    restore_registers_and_return
+    return_cursor r5
 end_function sc_matvec_offset_dense
 #endif

@@ -8,13 +8,13 @@
 #include "sc_thumb1_swar.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define ADVANCE 4
-#define END 8 /* of acc */
-#define CURSOR 12
-#define X 16
-#define LAST 20 /* the last segment of x */
-#define FRAME 24
+.equ START, 0
+.equ ADVANCE, 4
+.equ END, 8 /* of acc */
+.equ CURSOR, 12
+.equ X, 16
+.equ LAST, 20 /* the last segment of x */
+.equ FRAME, 24
 
 #define BLOCK 36           /* bytes of code */
 #define SEGMENT_COLUMNS 510 /* 255 blocks */
@@ -37,15 +37,7 @@ function sc_matvec_swar_4x2
     str r0, [sp, #CURSOR]
     str r1, [sp, #X]
     mov lr, r2
-    lsls r3, r3, #2
-    adds r3, r2, r3
-    str r3, [sp, #END]
-    ldr r4, [r0, #CURSOR_START]
-    str r4, [sp, #START]
-    ldrh r4, [r0, #CURSOR_STRIDE]
-    lsls r4, r4, #2
-    subs r4, r4, #16
-    str r4, [sp, #ADVANCE]
+    keep_rows_and_starts
     ldr r3, [r0, #CURSOR_WEIGHTS]
     ldr r2, [r0, #CURSOR_COLUMNS]
     adr r4, .Lblocks_end
@@ -102,13 +94,7 @@ function sc_matvec_swar_4x2
     ldr r1, [sp, #END]
     cmp r0, r1
     bne .Lblocks_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r2, [r0, #CURSOR_COLUMNS]
-    str r3, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    restore_registers_and_return
+    return_cursor r3, r2
 
 .Lblocks_more_segments:
     movs r0, #SEGMENT_COLUMNS / 2

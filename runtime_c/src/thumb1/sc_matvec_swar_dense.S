@@ -8,11 +8,11 @@
 #include "sc_thumb1_swar.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define ADVANCE 4
-#define END 8 /* of acc */
-#define CURSOR 12
-#define FRAME 16
+.equ START, 0
+.equ ADVANCE, 4
+.equ END, 8 /* of acc */
+.equ CURSOR, 12
+.equ FRAME, 16
 
 #define UNROLL 8          /* two columns each */
 #define LOG2_UNROLL 3
@@ -32,15 +32,7 @@ function sc_matvec_swar_dense
     str r0, [sp, #CURSOR]
     mov r11, r1
     mov lr, r2
-    lsls r3, r3, #2
-    adds r3, r2, r3
-    str r3, [sp, #END]
-    ldr r4, [r0, #CURSOR_START]
-    str r4, [sp, #START]
-    ldrh r4, [r0, #CURSOR_STRIDE]
-    lsls r4, r4, #2
-    subs r4, r4, #16
-    str r4, [sp, #ADVANCE]
+    keep_rows_and_starts
     ldr r3, [r0, #CURSOR_WEIGHTS]
     ldrh r4, [r0, #CURSOR_COLS]
     lsls r5, r4, #2
@@ -76,12 +68,7 @@ function sc_matvec_swar_dense
     ldr r1, [sp, #END]
     cmp r0, r1
     bne .Ldense_more
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r3, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    restore_registers_and_return
+    return_cursor r3
 .Ldense_more:
     b .Ldense_group
 end_function sc_matvec_swar_dense

@@ -2,28 +2,7 @@
 #ifndef SC_THUMB1_H
 #define SC_THUMB1_H
 
-/* Offsets into structs of stepcell.h begin with their names: tests/test_kernels_thumb.py checks them. */
-#define CURSOR_WEIGHTS 0
-#define CURSOR_COLUMNS 4
-#define CURSOR_START 8
-#define CURSOR_COLS 12
-#define CURSOR_STRIDE 14
-
-    .syntax unified
-    .thumb
-
-.macro function name
-    .section .text.\name, "ax", %progbits
-    .balign 4
-    .global \name
-    .type \name, %function
-    .thumb_func
-\name:
-.endm
-
-.macro end_function name
-    .size \name, . - \name
-.endm
+#include "sc_thumb.h"
 
 /* 36 bytes of stack, 7 and 6 instructions. */
 #define SAVED 36
@@ -43,6 +22,33 @@
     mov r10, r6
     mov r11, r7
     pop {r4-r7, pc}
+.endm
+
+/* To the frame: the end of acc (r2, r3 rows), and of the cursor r0 where starts lie, and by how many bytes they
+ * move on at each row group, less the 16 that LDM moves on by. 9 instructions; r4 is lost. */
+.macro keep_rows_and_starts
+    lsls r3, r3, #2
+    adds r3, r2, r3
+    str r3, [sp, #END]
+    ldr r4, [r0, #CURSOR_START]
+    str r4, [sp, #START]
+    ldrh r4, [r0, #CURSOR_STRIDE]
+    lsls r4, r4, #2
+    subs r4, r4, #16
+    str r4, [sp, #ADVANCE]
+.endm
+
+/* The cursor moves on, and the kernel returns. */
+.macro return_cursor weights, columns
+    ldr r0, [sp, #CURSOR]
+    ldr r1, [sp, #START]
+    str r1, [r0, #CURSOR_START]
+.ifnb \columns
+    str \columns, [r0, #CURSOR_COLUMNS]
+.endif
+    str \weights, [r0, #CURSOR_WEIGHTS]
+    add sp, #FRAME
+    restore_registers_and_return
 .endm
 
 #endif

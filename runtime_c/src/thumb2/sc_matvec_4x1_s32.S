@@ -7,13 +7,13 @@
 #include "sc_thumb2_word.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define STRIDE 4 /* bytes */
-#define ACC 8
-#define END 12   /* of acc */
-#define X 16
-#define CURSOR 20
-#define FRAME 24
+.equ START, 0
+.equ STRIDE, 4 /* bytes */
+.equ ACC, 8
+.equ END, 12   /* of acc */
+.equ X, 16
+.equ CURSOR, 20
+.equ FRAME, 24
 
 #define SEGMENT 255
 
@@ -28,12 +28,7 @@
  * r11 weights, r12 positions, lr last segment of x. */
 /* frame: 60 bytes */
 function sc_matvec_4x1_s32
-    push {r4-r11, lr}
-    sub sp, #FRAME
-    ldr r4, [r0, #CURSOR_START]
-    ldrh r5, [r0, #CURSOR_STRIDE]
-    lsl r5, r5, #2
-    strd r4, r5, [sp, #START]
+    enter
     add r3, r2, r3, lsl #2
     strd r2, r3, [sp, #ACC]
     ldr r11, [r0, #CURSOR_WEIGHTS]
@@ -49,61 +44,19 @@ function sc_matvec_4x1_s32
     bhi .Lblocks_next
 
 .Lblocks_group:
-    ldrd r0, r1, [sp, #START]
-    ldm r0, {r4-r7}
-    add r0, r0, r1
-    str r0, [sp, #START]
+    load_starts r4, r7
     ldr r8, [sp, #X]
 .Lblocks_segment:
-    @ the first round of the loop computes count modulo 8 blocks
     ldrb r0, [r12], #1
     add r9, r12, r0
-    and r0, r0, #7
-    tbb [pc, r0]
-.Lblocks_entries:
-    .byte (.Lblocks_end - .Lblocks_entries) / 2
-    .byte (.Lblocks_1 - .Lblocks_entries) / 2
-    .byte (.Lblocks_2 - .Lblocks_entries) / 2
-    .byte (.Lblocks_3 - .Lblocks_entries) / 2
-    .byte (.Lblocks_4 - .Lblocks_entries) / 2
-    .byte (.Lblocks_5 - .Lblocks_entries) / 2
-    .byte (.Lblocks_6 - .Lblocks_entries) / 2
-    .byte (.Lblocks_7 - .Lblocks_entries) / 2
-
-.Lblocks_loop:
-    block
-.Lblocks_7:
-    block
-.Lblocks_6:
-    block
-.Lblocks_5:
-    block
-.Lblocks_4:
-    block
-.Lblocks_3:
-    block
-.Lblocks_2:
-    block
-.Lblocks_1:
-    block
-.Lblocks_end:
+    blocks_loop
     cmp r12, r9
     bne .Lblocks_loop
 
     cmp r8, lr
     bne .Lblocks_more_segments
-    ldrd r0, r1, [sp, #ACC]
-    stm r0!, {r4-r7}
-    str r0, [sp, #ACC]
-    cmp r0, r1
-    bne .Lblocks_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r12, [r0, #CURSOR_COLUMNS]
-    str r11, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    pop {r4-r11, pc}
+    store_rows r4, r7, .Lblocks_group
+    return_cursor r12
 
 .Lblocks_more_segments:
     add r8, r8, #SEGMENT * 4

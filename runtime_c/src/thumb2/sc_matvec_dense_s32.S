@@ -8,14 +8,14 @@
 #include "sc_thumb2_word.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define STRIDE 4 /* bytes */
-#define ACC 8
-#define END 12   /* of acc */
-#define ENTRY 16 /* where to enter the loop */
-#define X 20
-#define CURSOR 24
-#define FRAME 28
+.equ START, 0
+.equ STRIDE, 4 /* bytes */
+.equ ACC, 8
+.equ END, 12   /* of acc */
+.equ ENTRY, 16 /* where to enter the loop */
+.equ X, 20
+.equ CURSOR, 24
+.equ FRAME, 28
 
 #define FOUR_COLUMNS 140 /* bytes of code */
 
@@ -32,12 +32,7 @@
 /* Beyond sc_thumb2_word.h: r0 to r3 weights, r8 and r9 columns of x, r11 weights, r12 x, lr end of x. */
 /* frame: 64 bytes */
 function sc_matvec_dense_s32
-    push {r4-r11, lr}
-    sub sp, #FRAME
-    ldr r4, [r0, #CURSOR_START]
-    ldrh r5, [r0, #CURSOR_STRIDE]
-    lsl r5, r5, #2
-    strd r4, r5, [sp, #START]
+    enter
     add r3, r2, r3, lsl #2
     strd r2, r3, [sp, #ACC]
     ldr r11, [r0, #CURSOR_WEIGHTS]
@@ -53,10 +48,7 @@ function sc_matvec_dense_s32
     str r0, [sp, #CURSOR]
 
 .Ldense_group:
-    ldrd r0, r1, [sp, #START]
-    ldm r0, {r4-r7}
-    add r0, r0, r1
-    str r0, [sp, #START]
+    load_starts r4, r7
     ldr r12, [sp, #X]
     ldr pc, [sp, #ENTRY]
 
@@ -67,16 +59,7 @@ function sc_matvec_dense_s32
     cmp r12, lr
     bne .Ldense_loop
 
-    ldrd r0, r1, [sp, #ACC]
-    stm r0!, {r4-r7}
-    str r0, [sp, #ACC]
-    cmp r0, r1
-    bne .Ldense_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r11, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    pop {r4-r11, pc}
+    store_rows r4, r7, .Ldense_group
+    return_cursor
 end_function sc_matvec_dense_s32
 #endif

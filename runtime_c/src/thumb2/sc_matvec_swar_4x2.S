@@ -8,15 +8,15 @@
 #include "sc_thumb2_swar.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define STRIDE 4 /* bytes */
-#define ACC 8
-#define END 12   /* of acc */
-#define X 16
-#define LAST 20  /* the last segment of x */
-#define LIMIT 24 /* end of the segment's positions */
-#define CURSOR 28
-#define FRAME 32
+.equ START, 0
+.equ STRIDE, 4 /* bytes */
+.equ ACC, 8
+.equ END, 12   /* of acc */
+.equ X, 16
+.equ LAST, 20  /* the last segment of x */
+.equ LIMIT, 24 /* end of the segment's positions */
+.equ CURSOR, 28
+.equ FRAME, 32
 
 #define SEGMENT_COLUMNS 510 /* 255 blocks */
 
@@ -30,12 +30,7 @@
 /* Beyond sc_thumb2_swar.h: r12 positions, lr segment of x. */
 /* frame: 68 bytes */
 function sc_matvec_swar_4x2
-    push {r4-r11, lr}
-    sub sp, #FRAME
-    ldr r4, [r0, #CURSOR_START]
-    ldrh r5, [r0, #CURSOR_STRIDE]
-    lsl r5, r5, #2
-    strd r4, r5, [sp, #START]
+    enter
     add r3, r2, r3, lsl #2
     strd r2, r3, [sp, #ACC]
     ldr r11, [r0, #CURSOR_WEIGHTS]
@@ -54,47 +49,15 @@ function sc_matvec_swar_4x2
     str r1, [sp, #LAST]
 
 .Lblocks_group:
-    ldrd r0, r1, [sp, #START]
-    ldm r0, {r6-r9}
-    add r0, r0, r1
-    str r0, [sp, #START]
+    load_starts r6, r9
     ldr lr, [sp, #X]
 .Lblocks_segment:
-    @ the first round of the loop computes count modulo 8 blocks
     ldrb r0, [r12], #1
     add r1, r12, r0
     str r1, [sp, #LIMIT]
     sub r6, r6, r0, lsl #15
     sub r8, r8, r0, lsl #15
-    and r0, r0, #7
-    tbb [pc, r0]
-.Lblocks_entries:
-    .byte (.Lblocks_end - .Lblocks_entries) / 2
-    .byte (.Lblocks_1 - .Lblocks_entries) / 2
-    .byte (.Lblocks_2 - .Lblocks_entries) / 2
-    .byte (.Lblocks_3 - .Lblocks_entries) / 2
-    .byte (.Lblocks_4 - .Lblocks_entries) / 2
-    .byte (.Lblocks_5 - .Lblocks_entries) / 2
-    .byte (.Lblocks_6 - .Lblocks_entries) / 2
-    .byte (.Lblocks_7 - .Lblocks_entries) / 2
-
-.Lblocks_loop:
-    block
-.Lblocks_7:
-    block
-.Lblocks_6:
-    block
-.Lblocks_5:
-    block
-.Lblocks_4:
-    block
-.Lblocks_3:
-    block
-.Lblocks_2:
-    block
-.Lblocks_1:
-    block
-.Lblocks_end:
+    blocks_loop
     ldr r0, [sp, #LIMIT]
     cmp r12, r0
     bne .Lblocks_loop
@@ -103,18 +66,8 @@ function sc_matvec_swar_4x2
     cmp lr, r0
     bne .Lblocks_more_segments
     swar_end
-    ldrd r0, r1, [sp, #ACC]
-    stm r0!, {r6-r9}
-    str r0, [sp, #ACC]
-    cmp r0, r1
-    bne .Lblocks_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r12, [r0, #CURSOR_COLUMNS]
-    str r11, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    pop {r4-r11, pc}
+    store_rows r6, r9, .Lblocks_group
+    return_cursor r12
 
 .Lblocks_more_segments:
     add lr, lr, #SEGMENT_COLUMNS * 4

@@ -8,15 +8,15 @@
 #include "sc_thumb2_swar.h"
 
 /* The frame below the saved registers. */
-#define START 0
-#define STRIDE 4   /* bytes */
-#define BIAS 8     /* 2^15 for every two columns */
-#define X 12
-#define ACC 16
-#define END 20     /* of acc */
-#define ENTRY 24   /* where to enter the loop */
-#define CURSOR 28
-#define FRAME 32
+.equ START, 0
+.equ STRIDE, 4   /* bytes */
+.equ BIAS, 8     /* 2^15 for every two columns */
+.equ X, 12
+.equ ACC, 16
+.equ END, 20     /* of acc */
+.equ ENTRY, 24   /* where to enter the loop */
+.equ CURSOR, 28
+.equ FRAME, 32
 
 #define UNROLL 8       /* two columns each */
 #define TWO_COLUMNS 40 /* bytes of code */
@@ -29,12 +29,7 @@
 /* Beyond sc_thumb2_swar.h: r12 x, lr end of x. */
 /* frame: 68 bytes */
 function sc_matvec_swar_dense
-    push {r4-r11, lr}
-    sub sp, #FRAME
-    ldr r4, [r0, #CURSOR_START]
-    ldrh r5, [r0, #CURSOR_STRIDE]
-    lsl r5, r5, #2
-    strd r4, r5, [sp, #START]
+    enter
     ldrh r6, [r0, #CURSOR_COLS]
     lsl r4, r6, #14
     strd r4, r1, [sp, #BIAS]
@@ -54,10 +49,7 @@ function sc_matvec_swar_dense
     strd r4, r0, [sp, #ENTRY]
 
 .Ldense_group:
-    ldrd r0, r1, [sp, #START]
-    ldm r0, {r6-r9}
-    add r0, r0, r1
-    str r0, [sp, #START]
+    load_starts r6, r9
     ldrd r0, r12, [sp, #BIAS]
     sub r6, r6, r0
     sub r8, r8, r0
@@ -72,16 +64,7 @@ function sc_matvec_swar_dense
     bne .Ldense_loop
 
     swar_end
-    ldrd r0, r1, [sp, #ACC]
-    stm r0!, {r6-r9}
-    str r0, [sp, #ACC]
-    cmp r0, r1
-    bne .Ldense_group
-    ldr r0, [sp, #CURSOR]
-    ldr r1, [sp, #START]
-    str r1, [r0, #CURSOR_START]
-    str r11, [r0, #CURSOR_WEIGHTS]
-    add sp, #FRAME
-    pop {r4-r11, pc}
+    store_rows r6, r9, .Ldense_group
+    return_cursor
 end_function sc_matvec_swar_dense
 #endif

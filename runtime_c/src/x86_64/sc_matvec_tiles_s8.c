@@ -14,68 +14,39 @@
 #define INPUT int8_t
 #include "sc_matvec_tiles.h"
 
-/* Adds a tile: a 32-bit lane holds a row's four columns, and its accumulator. */
-SC_AVX2 static inline __m256i add_tile(__m256i sum, const uint32_t *tile, __m256i x, __m256i size)
+typedef __m256i sums; /* a 32-bit lane holds a row's four columns, and its accumulator */
+typedef struct columns {
+    __m256i x, size;
+} columns;
+
+SC_AVX2 static inline sums load_sums(const int32_t *start)
 {
-    const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(sc_load256(tile), x));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return sc_load256(start);
 }
 
-/* `count` row groups, 1 to 4, at once; it is a constant wherever this is inlined. */
-SC_AVX2 static inline __attribute__((always_inline)) void add_groups(const uint32_t *weights, size_t cols,
-                                                                     const int32_t *start, size_t stride,
-                                                                     const int8_t *x, int32_t *acc,
-                                                                     unsigned count)
+SC_AVX2 static inline void store_sums(int32_t *acc, sums s)
 {
-    const size_t group = 2 * cols;
-    __m256i s0 = sc_load256(start), s1 = s0, s2 = s0, s3 = s0;
-    if (count > 1)
-        s1 = sc_load256(start + stride);
-    if (count > 2)
-        s2 = sc_load256(start + 2 * stride);
-    if (count > 3)
-        s3 = sc_load256(start + 3 * stride);
-    for (size_t c = 0; c < cols; c += 4, weights += 8) {
-        const __m256i v = sc_repeat4(x + c), size = _mm256_abs_epi8(v);
-        s0 = add_tile(s0, weights, v, size);
-        if (count > 1)
-            s1 = add_tile(s1, weights + group, v, size);
-        if (count > 2)
-            s2 = add_tile(s2, weights + 2 * group, v, size);
-        if (count > 3)
-            s3 = add_tile(s3, weights + 3 * group, v, size);
-    }
-    sc_store256(acc, s0);
-    if (count > 1)
-        sc_store256(acc + 8, s1);
-    if (count > 2)
-        sc_store256(acc + 16, s2);
-    if (count > 3)
-        sc_store256(acc + 24, s3);
+    sc_store256(acc, s);
 }
 
-SC_AVX2 static void avx2(sc_cursor *at, const int8_t *x, int32_t *acc, unsigned rows)
+SC_AVX2 static inline columns load_columns(const int8_t *x)
 {
-    const size_t cols = at->cols, stride = at->stride;
-    const uint32_t *weights = at->weights;
-    const int32_t *start = at->start;
-    for (unsigned groups = rows / 8, now; groups != 0; groups -= now) {
-        now = groups < 4 ? groups : 4;
-        if (now == 4)
-            add_groups(weights, cols, start, stride, x, acc, 4);
-        else if (now == 3)
-            add_groups(weights, cols, start, stride, x, acc, 3);
-        else if (now == 2)
-            add_groups(weights, cols, start, stride, x, acc, 2);
-        else
-            add_groups(weights, cols, start, stride, x, acc, 1);
-        weights += 2 * cols * now;
-        start += stride * now;
-        acc += 8 * (size_t)now;
-    }
-    at->weights = weights;
-    at->start = start;
+    const __m256i v = sc_repeat4(x);
+    return (columns){v, _mm256_abs_epi8(v)};
 }
+
+SC_AVX2 static inline sums add_tile(sums s, const uint32_t *tile, columns c)
+{
+    const __m256i pairs = _mm256_maddubs_epi16(c.size, _mm256_sign_epi8(sc_load256(tile), c.x));
+    return _mm256_add_epi32(s, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+#undef LINKAGE
+#undef NAME
+#define LINKAGE SC_AVX2 static
+#define NAME avx2
+#define INLINE SC_AVX2 static inline
+#include "sc_tile_groups.h"
 
 void sc_matvec_tiles_s8(sc_cursor *at, const void *x, int32_t *acc, unsigned rows)
 {

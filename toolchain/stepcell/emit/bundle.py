@@ -13,7 +13,8 @@ from stepcell import __version__
 from stepcell.emit.output import check_output, keep_users_files
 from stepcell.emit.render import render
 from stepcell.ir.qmodel import NUMERICS_VERSION
-from stepcell.lower.plan import Body, Field, FunctionPlan, Plan, Port
+from stepcell.lower.parts import Body, Field
+from stepcell.lower.plan import FunctionPlan, Plan, Port
 from stepcell.paths import runtime_dir
 
 SCHEMA_VERSION = 1

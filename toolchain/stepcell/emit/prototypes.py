@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from stepcell.lower.plan import Body, FunctionPlan, Plan, Port, Row, StagePlan
+from stepcell.lower.parts import Body
+from stepcell.lower.plan import FunctionPlan, Plan, Port, Row, StagePlan
 
 
 def step_parameters(plan: Plan, function: FunctionPlan) -> str:

@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from stepcell import __version__
 from stepcell.emit import prototypes
 from stepcell.ir.qmodel import NUMERICS_VERSION
-from stepcell.lower.plan import C_BYTES, Plan, Table
+from stepcell.lower.parts import C_BYTES, Table
+from stepcell.lower.plan import Plan
 
 RUNTIME_VERSION = 1
 LINE_WIDTH = 100

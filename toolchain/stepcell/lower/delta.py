@@ -41,6 +41,12 @@ PAIRS = Kernel("sc_delta_hilo", "delta in pairs", ROWS, 2, "sc_change_pair", 8, 
 """For cores that multiply halfwords in pairs; where one column of a pair changed, both are computed."""
 
 
+def reads_held(scope: Scope, op: QRecurrent) -> bool:
+    """Whether the matrices of a layer read what is held of x and h."""
+    assert scope.stage is not None
+    return any(isinstance(o, QHold) and o.y.name == op.recurrent_input for o in scope.stage.ops)
+
+
 def lower_hold(scope: Scope, op: QHold) -> None:
     """Updates what is held where it lies; what the layer reads is the list of changes."""
     size = op.y.size
@@ -79,7 +85,7 @@ def _read_by(scope: Scope, op: QHold) -> tuple[QMatrix, IntArray]:
     """(the matrix that reads a held value, its bias); 2^15 is the largest half that sums start with."""
     assert scope.stage is not None
     recurrent = (o for o in scope.stage.ops if isinstance(o, QLstm | QGru | QRnn))
-    layer = next(o for o in recurrent if op.y.name in (o.x, o.held))
+    layer = next(o for o in recurrent if op.y.name in (o.x, o.recurrent_input))
     is_input = layer.x == op.y.name
     if isinstance(layer, QGru):
         return (layer.input, layer.input_bias) if is_input else (layer.recurrent, layer.recurrent_bias)
@@ -90,14 +96,15 @@ def lower_matrices(
     scope: Scope, op: QRecurrent, name: str, order: Order, starts: tuple[IntArray, IntArray]
 ) -> tuple[Format, Format, str]:
     """(input matrix, recurrent matrix, where the state keeps their sums) of a layer of held values."""
-    assert op.held is not None
-    held = [_held_state(scope, value) for value in (op.x, op.held)]
+    assert op.recurrent_input is not None
+    held = [_held_state(scope, value) for value in (op.x, op.recurrent_input)]
     weights = [permute(matrix.weights, order) for matrix in (op.input, op.recurrent)]
     parts = [Part(*part) for part in zip(held, weights, starts, strict=True)]
     sums = scope.shared.field_name(f"{name}_sums")
     chunk = 4 * scope.pass_units if isinstance(op, QLstm) else None
     scope.shared.sums.append(Sums(sums, (parts[0], parts[1]), chunk))
-    kernels = (COLUMNS if scope.places[v].ctype == COLUMNS.vector else PAIRS for v in (op.x, op.held))
+    read = (op.x, op.recurrent_input)
+    kernels = (COLUMNS if scope.places[v].ctype == COLUMNS.vector else PAIRS for v in read)
     stored = [_store(kernel, part.weights) for kernel, part in zip(kernels, parts, strict=True)]
     for matrix, store in zip(("input", "recurrent"), stored, strict=True):
         scope.shared.choices[f"{name}.{matrix}"] = store.why

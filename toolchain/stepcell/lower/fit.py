@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from stepcell.errors import StepcellError
-from stepcell.lower.plan import Body, Plan
+from stepcell.lower.parts import Body
+from stepcell.lower.plan import Plan
 from stepcell.target.model import Board
 
 NAMED = 3

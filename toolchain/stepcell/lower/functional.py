@@ -20,7 +20,7 @@ from stepcell.ir.qfunctions import (
     QSoftmax,
 )
 from stepcell.ir.qvalue import IntArray
-from stepcell.lower.plan import Descriptor, Table, Work
+from stepcell.lower.parts import Descriptor, Table, Work
 from stepcell.lower.scope import Scope
 
 _OCTAVES = {"none": "octaves", "even": "octaves_even", "odd": "octaves_odd"}
@@ -37,10 +37,10 @@ def lower_functional(scope: Scope, op: QFunctional) -> None:
             table = _table(scope, y.name, op.table, "int16_t", "a function in octaves")
             _call(scope, _OCTAVES[op.sign], op, n, _place(scope, op.x), n, table)
         case QLinear():
-            line = (op.multiplier, op.offset, shift_text(op.shift), op.least, op.greatest)
+            line = (op.multiplier, op.offset, scope.shared.shift(op.shift), op.least, op.greatest)
             _call(scope, "linear", op, n, _place(scope, op.x), n, *line)
         case QLeaky():
-            both = (op.positive, op.negative, shift_text(op.shift))
+            both = (op.positive, op.negative, scope.shared.shift(op.shift))
             _call(scope, "leaky", op, n, _place(scope, op.x), n, *both)
         case QAbs():
             _call(scope, "abs", op, n, _place(scope, op.x), n)
@@ -48,7 +48,7 @@ def lower_functional(scope: Scope, op: QFunctional) -> None:
             _call(scope, "min", op, n, _place(scope, op.a), _place(scope, op.b), n)
         case QDiv() | QHypot():
             kind = "div" if isinstance(op, QDiv) else "hypot"
-            numbers = (op.multiplier, shift_text(op.shift))
+            numbers = (op.multiplier, scope.shared.shift(op.shift))
             _call(scope, kind, op, n, _place(scope, op.a), _place(scope, op.b), n, *numbers)
         case QRepeat():
             size = n // (op.outer * op.inner)
@@ -59,24 +59,20 @@ def lower_functional(scope: Scope, op: QFunctional) -> None:
             _over_rows(scope, op)
 
 
-def shift_text(shift: int) -> str:
-    """A rounding shift as a C99 compound literal."""
-    return f"(sc_shift){{{(1 << shift) >> 1}, {shift}}}"
-
-
 def _over_rows(scope: Scope, op: QReduce | QArgMax | QSoftmax | QNormalize) -> None:
     shape = scope.value(op.x).shape
     n, rows = shape[-1], int(np.prod(shape[:-1], dtype=int))
     x = _place(scope, op.x)
     match op:
+        case QReduce() if op.kind in ("max", "min"):
+            _rows(scope, f"reduce_{op.kind}", op, (rows, n), x, rows, n)
         case QReduce():
-            shifts = (shift_text(op.pre_shift), op.multiplier, shift_text(op.shift))
-            more = shifts if op.kind in ("sum", "norm") else ()
-            _rows(scope, f"reduce_{op.kind}", op, (rows, n), x, rows, n, *more)
+            before, after = scope.shared.shift(op.pre_shift), scope.shared.shift(op.shift)
+            _rows(scope, f"reduce_{op.kind}", op, (rows, n), x, rows, n, before, op.multiplier, after)
         case QArgMax():
             _rows(scope, "argmax", op, (rows, n), x, rows, n)
         case QSoftmax():
-            numbers = (op.multiplier, shift_text(op.shift), op.fraction)
+            numbers = (op.multiplier, scope.shared.shift(op.shift), op.fraction)
             _rows(scope, "softmax", op, (rows, n), x, rows, n, *numbers)
         case QNormalize():
             _normalize(scope, op, x, rows, n)
@@ -114,9 +110,7 @@ def _embed(scope: Scope, op: QEmbed) -> None:
     bits, (rows, width) = op.y.bits, op.table.shape
     table = _table(scope, op.y.name, op.table.reshape(-1), f"int{bits}_t", "rows of an embedding")
     count = op.y.size // width
-    _call(
-        scope, "embed", op, op.y.size, _place(scope, op.token), count, table, rows, width, suffix=f"_s{bits}"
-    )
+    _rows(scope, f"embed_s{bits}", op, (count, width), _place(scope, op.token), count, table, rows, width)
 
 
 def _place(scope: Scope, name: str) -> str:
@@ -129,12 +123,10 @@ def _result(scope: Scope, op: QFunctional) -> str:
     return scope.places[op.y.name].expression
 
 
-def _call(
-    scope: Scope, kind: str, op: QFunctional, items: int, *arguments: str | int, suffix: str = ""
-) -> None:
+def _call(scope: Scope, kind: str, op: QFunctional, items: int, *arguments: str | int) -> None:
     layer = scope.shared.layer_name(kind)
     to = _result(scope, op)
-    scope.vector(layer, f"sc_{kind}{suffix}", items, to, *arguments, comment=f"{layer}: {op.y.name}")
+    scope.vector(layer, f"sc_{kind}", items, to, *arguments, comment=f"{layer}: {op.y.name}")
 
 
 def _rows(scope: Scope, kind: str, op: QFunctional, shape: tuple[int, int], *arguments: str | int) -> None:

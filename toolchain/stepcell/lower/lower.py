@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from stepcell.errors import StepcellError
+from stepcell.ir.memory import most_steps, stage_ops
 from stepcell.ir.model import Model
-from stepcell.ir.qmodel import IntArray, QModel
+from stepcell.ir.qmodel import IntArray, QFunction, QModel
 from stepcell.lower.estimate import estimate
 from stepcell.lower.formats import Optimize
 from stepcell.lower.merge import share_tables
-from stepcell.lower.plan import C_BYTES, Field, FunctionPlan, Plan, SelfTest
+from stepcell.lower.parts import C_BYTES, Field
+from stepcell.lower.plan import FunctionPlan, Plan, SelfTest
 from stepcell.lower.ports import CTYPES
 from stepcell.lower.scope import Shared
 from stepcell.lower.selftest import make_selftests
@@ -31,15 +33,18 @@ def lower(
     """Every number of the generated C for `core`. `banner` goes into the header as it is.
 
     `form` is the format of recurrent layers' matrices, even where that is slower or bigger than dense.
-    `max_steps` bounds the sequences of functions that need whole ones.
+    `max_steps` bounds the sequences of functions that need whole ones; a memory bounds them, too.
     Raises StepcellError where the core has no kernel of that format, or `max_steps` is missing.
     """
     check_max_steps(qmodel, max_steps)
     shared = Shared(qmodel, core, optimize, form)
-    lowered = [lower_function(shared, function, max_steps or 0) for function in qmodel.functions]
+    bounds = [_bound(function, max_steps) for function in qmodel.functions]
+    pairs = zip(qmodel.functions, bounds, strict=True)
+    lowered = [lower_function(shared, function, bound or 0) for function, bound in pairs]
     buffers = [buffer for function in lowered for buffer in function.buffers]
     fields, state_bytes = _state_fields(qmodel, shared.sums, buffers)
-    selftests = make_selftests(qmodel, fields, shared.sums, max_steps)
+    shortest = min((bound for bound in bounds if bound is not None), default=None)
+    selftests = make_selftests(qmodel, fields, shared.sums, shortest)
     return share_tables(
         Plan(
             name=qmodel.name,
@@ -50,6 +55,7 @@ def lower(
             state_bytes=state_bytes,
             tables=tuple(shared.tables),
             descriptors=tuple(shared.descriptors),
+            shifts=tuple(sorted(shared.shifts)),
             banner=banner,
             choices={**qmodel.choices, **shared.choices},
         )
@@ -61,7 +67,7 @@ def check_max_steps(model: Model | QModel, max_steps: int | None, longest: int |
 
     `longest`: steps of the longest sequence that was seen, for the hint.
     """
-    whole = [function.name for function in model.functions if not function.is_step]
+    whole = [f.name for f in model.functions if not f.is_step and most_steps(stage_ops(f)) is None]
     if whole and max_steps is None:
         of = "the model" if len(model.functions) == 1 else f"its function '{whole[0]}'"
         raise StepcellError(
@@ -70,6 +76,12 @@ def check_max_steps(model: Model | QModel, max_steps: int | None, longest: int |
             f"add --max-steps {longest or 'N'}"
             + (f": the longest calibration sequence has {longest} steps." if longest else "."),
         )
+
+
+def _bound(function: QFunction, max_steps: int | None) -> int | None:
+    """How long a sequence of a function may be."""
+    bounds = (max_steps, most_steps(function.all_ops))
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _function(core: Core, lowered: Lowered, selftest: SelfTest) -> FunctionPlan:

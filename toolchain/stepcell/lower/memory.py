@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from stepcell.lower.plan import C_BYTES, Buffer, Call
+from stepcell.lower.parts import C_BYTES, Buffer, Call
 
 
 @dataclass(frozen=True)

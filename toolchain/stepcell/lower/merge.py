@@ -1,14 +1,13 @@
-"""Functions of one model may share weights: what is packed alike for several is stored once."""
+"""Functions and layers of one model may share weights: what is packed alike for several is stored once."""
 
 from dataclasses import replace
 
-from stepcell.lower.plan import Body, Call, Descriptor, FunctionPlan, Plan, Table
+from stepcell.lower.parts import Body, Call, Descriptor, Table
+from stepcell.lower.plan import FunctionPlan, Plan
 
 
 def share_tables(plan: Plan) -> Plan:
-    """The plan, if it has several functions, with one of each set of equal tables and equal descriptors."""
-    if len(plan.functions) == 1:
-        return plan
+    """The plan with one of each set of equal tables and equal descriptors."""
     tables = _same([(table.name, _contents(table)) for table in plan.tables])
     descriptors = [_renamed(descriptor, tables) for descriptor in plan.descriptors]
     layers = _same([(d.name, replace(d, name="")) for d in descriptors])

@@ -11,7 +11,16 @@ PARAMETERS = ("s", "steps", "t")
 """Of the generated functions, beside their inputs and outputs."""
 _MACROS = frozenset(
     f"{name}{suffix}"
-    for name in ("STATE_BYTES", "STACK_BYTES", "STEP_INSTRUCTIONS", "MAX_STEPS", "H", "FLOAT_H", "WEIGHTS_H")
+    for name in (
+        "STATE_BYTES",
+        "STACK_BYTES",
+        "STEP_INSTRUCTIONS",
+        "MAX_STEPS",
+        "MEMORY_STEPS",
+        "H",
+        "FLOAT_H",
+        "WEIGHTS_H",
+    )
     for suffix in ("", "_SCALE")
 ) | {"WEIGHTS_ATTR", "CODE_ATTR", "STATE_ATTR"}
 

@@ -7,7 +7,7 @@ from stepcell.ir.qmodel import QModel, QStage, QValue
 from stepcell.lower.formats import Optimize
 from stepcell.lower.kernels import Kernel, kernels_of
 from stepcell.lower.memory import LocalArray, share_buffers
-from stepcell.lower.plan import C_BYTES, Body, Call, Descriptor, Table
+from stepcell.lower.parts import C_BYTES, Body, Call, Descriptor, Table
 from stepcell.lower.ports import CTYPES, PARAMETERS
 from stepcell.lower.sums import Sums
 from stepcell.target.model import Core
@@ -48,6 +48,7 @@ class Shared:
     numbers: dict[str, int] = field(default_factory=dict)
     sums: list[Sums] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
+    shifts: set[int] = field(default_factory=set)
 
     @property
     def group_rows(self) -> int:
@@ -67,6 +68,11 @@ class Shared:
     def symbol(self, name: str) -> str:
         """A global C name of this bundle."""
         return f"{self.qmodel.name}_{name}"
+
+    def shift(self, shift: int) -> str:
+        """The C name of the rounding shift by `shift` bits."""
+        self.shifts.add(shift)
+        return self.symbol(f"by_{shift}")
 
     def field_name(self, name: str) -> str:
         """A new member of the state struct: `name`, or where that is taken, it with underscores."""
@@ -171,12 +177,13 @@ class Scope:
         """The vector that a kernel reads: padded, in its type, the int8 view where it wants 8 bits."""
         value = self.value(name)
         if value.bits == 16 and kernel.input_bits == 8:
-            return self._view(name, kernel.vector)
+            return self.view(name, kernel.vector)
         if kernel.vector == CTYPES[value.bits]:
             return self._padded(name)
         return self._widened(name, kernel.vector)
 
-    def _view(self, name: str, ctype: str) -> Place:
+    def view(self, name: str, ctype: str) -> Place:
+        """The int8 view of an int16 value as numbers of that type, padded."""
         key = f"{name}_view_{ctype}"
         if key not in self.places:
             source = self.place(name)

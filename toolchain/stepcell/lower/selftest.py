@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from stepcell.ir.qmodel import IntArray, QFunction, QModel, QValue
-from stepcell.lower.plan import C_BYTES, Field, SelfTest
+from stepcell.lower.parts import C_BYTES, Field
+from stepcell.lower.plan import SelfTest
 from stepcell.lower.ports import token_count
 from stepcell.lower.sums import Sums
 from stepcell.reference.integer_data import Feed

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from stepcell.ir.memory import most_steps
 from stepcell.ir.qmodel import QFunction, QStage, QValue
-from stepcell.lower.plan import C_BYTES, Body, Field, FunctionPlan, Port, Row, StagePlan
+from stepcell.lower.parts import C_BYTES, Body, Field
+from stepcell.lower.plan import FunctionPlan, Port, Row, StagePlan
 from stepcell.lower.ports import CTYPES, PARAMETERS, ports_of, prefix_of
 from stepcell.lower.scope import Frame, Place, Scope, Shared
 from stepcell.lower.steps import lower_ops
@@ -59,6 +61,7 @@ def lower_function(shared: Shared, function: QFunction, max_steps: int) -> Lower
         frames_per_step=function.frames_per_step,
         selftest=None,
         estimate=None,
+        memory_steps=most_steps(function.all_ops),
     )
     return Lowered(plan, buffers)
 

@@ -6,6 +6,8 @@ from stepcell.ir.qfunctions import QFunctional, QMin
 from stepcell.ir.qmodel import (
     QActivate,
     QAdd,
+    QAppend,
+    QAttend,
     QConcat,
     QConstant,
     QConv,
@@ -25,9 +27,9 @@ from stepcell.ir.qmodel import (
     q_reads,
 )
 from stepcell.ir.qtflite import QTfliteDense, QTfliteLstm, QTfliteTable
-from stepcell.lower import delta, layers, tflite, windows
-from stepcell.lower.functional import lower_functional, shift_text
-from stepcell.lower.plan import Table
+from stepcell.lower import attention, delta, dense, moves, recurrent, tflite, windows
+from stepcell.lower.functional import lower_functional
+from stepcell.lower.parts import Table
 from stepcell.lower.scope import Place, Scope
 
 
@@ -65,6 +67,8 @@ def _updated_in_place(op: QOp, updates: tuple[tuple[str, str], ...]) -> list[tup
             pairs = [(op.x, op.y.name)]
         case QHold():
             pairs = [(op.held, op.y.name)]
+        case QAppend():
+            pairs = [(op.memory, op.y.name)]
         case _:
             pairs = _next_states(op)
     return [pair for pair in pairs if pair in updates]
@@ -109,21 +113,25 @@ def _store_states(scope: Scope, states: dict[str, Place], updates: list[tuple[st
         scope.padded_vector(state, "sc_copy", size, size, states[state].expression, sources[state].expression)
 
 
-def lower_op(scope: Scope, op: QOp) -> None:
+def lower_op(scope: Scope, op: QOp) -> None:  # noqa: C901 - one case an operation
     """Append the calls of one operation."""
     match op:
         case QLstm():
-            layers.lower_lstm(scope, op)
+            recurrent.lower_lstm(scope, op)
         case QGru():
-            layers.lower_gru(scope, op)
+            recurrent.lower_gru(scope, op)
         case QRnn():
-            layers.lower_rnn(scope, op)
+            recurrent.lower_rnn(scope, op)
         case QDense():
-            layers.lower_dense(scope, op)
+            dense.lower_dense(scope, op)
         case QConv():
             windows.lower_conv(scope, op)
         case QHold():
             delta.lower_hold(scope, op)
+        case QAppend():
+            attention.lower_append(scope, op)
+        case QAttend():
+            attention.lower_attend(scope, op)
         case QTfliteLstm():
             tflite.lower_lstm(scope, op)
         case QTfliteDense():
@@ -141,20 +149,36 @@ def _lower_vector(scope: Scope, op: QOp) -> None:  # noqa: C901, PLR0912 - one c
             _vector(scope, op.function, op, place(op.x).expression, op.y.size)
         case QAdd():
             a, b = place(op.a).expression, place(op.b).expression
-            _vector(scope, "add", op, a, b, op.y.size, op.a_multiplier, op.b_multiplier, shift_text(op.shift))
+            _vector(
+                scope,
+                "add",
+                op,
+                a,
+                b,
+                op.y.size,
+                op.a_multiplier,
+                op.b_multiplier,
+                scope.shared.shift(op.shift),
+            )
         case QMul():
             a, b = place(op.a).expression, place(op.b).expression
-            _vector(scope, "mul", op, a, b, op.y.size, op.multiplier, shift_text(op.shift))
+            _vector(scope, "mul", op, a, b, op.y.size, op.multiplier, scope.shared.shift(op.shift))
         case QMax():
             _vector(scope, "max", op, place(op.a).expression, place(op.b).expression, op.y.size)
         case QRescale():
             _vector(
-                scope, "rescale", op, place(op.x).expression, op.y.size, op.multiplier, shift_text(op.shift)
+                scope,
+                "rescale",
+                op,
+                place(op.x).expression,
+                op.y.size,
+                op.multiplier,
+                scope.shared.shift(op.shift),
             )
         case QConstant():
             _vector(scope, "constant", op, _table(scope, op.y.name, op.values.reshape(-1)), op.y.size)
         case QTake():
-            windows.lower_take(scope, op)
+            moves.lower_take(scope, op)
         case QConcat():
             _concat(scope, op)
         case QTotal():

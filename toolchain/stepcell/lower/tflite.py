@@ -5,9 +5,9 @@ import numpy as np
 from stepcell.ir.qmodel import IntArray
 from stepcell.ir.qtflite import QFixed, QTfliteDense, QTfliteLstm, QTfliteTable
 from stepcell.ir.row_order import grain_of, lstm_row_order, row_order
-from stepcell.lower.layers import _choose, _multiplications, _starts, _store, _stored
+from stepcell.lower.matrices import choose_kernel, multiplications, row_starts, store_matrix, stored_as
 from stepcell.lower.pack import permute
-from stepcell.lower.plan import C_BYTES, Descriptor, Table
+from stepcell.lower.parts import C_BYTES, Descriptor, Table
 from stepcell.lower.scope import Place, Scope
 
 
@@ -16,12 +16,14 @@ def lower_lstm(scope: Scope, op: QTfliteLstm) -> None:
     shared, units = scope.shared, op.h_next.size
     name, grain = shared.layer_name("lstm"), grain_of(shared.group_rows, 4)
     order = lstm_row_order(units, grain)
-    w = _choose(scope, f"{name}.input", op.input, op.x, order, _starts(op.input_bias, 0, order))
-    r = _choose(scope, f"{name}.recurrent", op.recurrent, op.h, order, _starts(op.recurrent_bias, 0, order))
+    w = choose_kernel(scope, f"{name}.input", op.input, op.x, order, row_starts(op.input_bias, 0, order))
+    r = choose_kernel(
+        scope, f"{name}.recurrent", op.recurrent, op.h, order, row_starts(op.recurrent_bias, 0, order)
+    )
     x, before = scope.stored(op.x, w.kernel), _before(scope, op.h, r.kernel.vector)
     matrices = (
-        _store(scope, f"{name}_input", "input", w, op.input),
-        _store(scope, f"{name}_recurrent", "recurrent", r, op.recurrent),
+        store_matrix(scope, f"{name}_input", "input", w, op.input),
+        store_matrix(scope, f"{name}_recurrent", "recurrent", r, op.recurrent),
     )
     factors = Table(f"{name}_factors", "uint32_t", _gate_factors(op), "of i o f c~ and of h")
     shared.tables.append(factors)
@@ -46,15 +48,15 @@ def lower_lstm(scope: Scope, op: QTfliteLstm) -> None:
         scope.places[op.h].expression,
         scope.places[op.c].expression,
         comment=f"{name}: i, o, f, g = W x + R h + b; c = f c + i g; h = o tanh(c), {cols} -> {units}, as "
-        f"TensorFlow Lite computes it (W {_stored(w, op.input)}, R {_stored(r, op.recurrent)})",
+        f"TensorFlow Lite computes it (W {stored_as(w, op.input)}, R {stored_as(r, op.recurrent)})",
         macs=op.input.weights.size + op.recurrent.weights.size,
         kernels=(w.kernel.name, r.kernel.name, "sc_tflite_sigmoid", "sc_tflite_tanh"),
         work=(
             ("sc_tflite_lstm", "call", 1),
             ("sc_tflite_lstm", "pass", passes),
             ("sc_tflite_lstm", "item", units),
-            *_multiplications(w, len(order), passes),
-            *_multiplications(r, len(order), passes),
+            *multiplications(w, len(order), passes),
+            *multiplications(r, len(order), passes),
         ),
     )
 
@@ -91,9 +93,9 @@ def lower_dense(scope: Scope, op: QTfliteDense) -> None:
     shared, name = scope.shared, scope.shared.layer_name("dense")
     grain = grain_of(shared.group_rows)
     order = row_order(op.y.size, grain)
-    chosen = _choose(scope, name, op.matrix, op.x, order, _starts(op.bias, 0, order))
+    chosen = choose_kernel(scope, name, op.matrix, op.x, order, row_starts(op.bias, 0, order))
     x = scope.stored(op.x, chosen.kernel)
-    matrix = _store(scope, f"{name}_weights", "matrix", chosen, op.matrix)
+    matrix = store_matrix(scope, f"{name}_weights", "matrix", chosen, op.matrix)
     words = np.stack([op.factors.multipliers, 31 - op.factors.shifts], axis=1)
     packed = permute(words, order).ravel()
     factors = Table(f"{name}_factors", "uint32_t", packed, "multiplier and shift of each row")
@@ -116,14 +118,14 @@ def lower_dense(scope: Scope, op: QTfliteDense) -> None:
         f"&{shared.symbol(name)}",
         x.expression,
         y.expression,
-        comment=f"{name}: y = W x + b, {sizes}, as TensorFlow Lite does it ({_stored(chosen, op.matrix)})",
+        comment=f"{name}: y = W x + b, {sizes}, as TensorFlow Lite does it ({stored_as(chosen, op.matrix)})",
         macs=op.matrix.weights.size,
         kernels=(chosen.kernel.name,),
         work=(
             ("sc_tflite_dense", "call", 1),
             ("sc_tflite_dense", "pass", passes),
             ("sc_tflite_dense", "item", op.y.size),
-            *_multiplications(chosen, len(order), passes),
+            *multiplications(chosen, len(order), passes),
         ),
     )
 

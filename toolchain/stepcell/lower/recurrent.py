@@ -1,10 +1,8 @@
-"""Lowering of the layers with weights: packed tables, a descriptor, one call."""
+"""Lowering of recurrent layers: packed tables, a descriptor, one call, or two."""
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from stepcell.ir.qmodel import IntArray, QConv, QDense, QGru, QLstm, QMatrix, QRecurrent, QRnn, Requant
+from stepcell.ir.qmodel import QGru, QLstm, QRecurrent, QRnn, q_recurrent_operand
 from stepcell.ir.row_order import (
     Order,
     grain_of,
@@ -15,10 +13,10 @@ from stepcell.ir.row_order import (
     update_row_order,
 )
 from stepcell.lower import delta
-from stepcell.lower.formats import Format, choose_format
-from stepcell.lower.kernels import Kernel
+from stepcell.lower.formats import Format
+from stepcell.lower.matrices import choose_kernel, multiplications, row_starts, store_matrix, stored_as
 from stepcell.lower.pack import permute
-from stepcell.lower.plan import Descriptor, MatrixRef, Table, Work
+from stepcell.lower.parts import Descriptor, Table
 from stepcell.lower.scope import Place, Scope
 
 
@@ -66,7 +64,7 @@ def lower_rnn(scope: Scope, op: QRnn) -> None:
 
 
 def _grain(scope: Scope, op: QRecurrent, rows_of_unit: int = 1) -> int:
-    rows = scope.shared.group_rows if op.held is None else delta.ROWS
+    rows = scope.shared.group_rows if not delta.reads_held(scope, op) else delta.ROWS
     return grain_of(rows, rows_of_unit)
 
 
@@ -91,15 +89,17 @@ def _layer(scope: Scope, op: QRecurrent, name: str, order: Order) -> _Layer:
     joint = op.requant
     input_bias = op.input_bias if isinstance(op, QGru) else op.bias
     recurrent_bias = op.recurrent_bias if isinstance(op, QGru) else 0 * op.bias
-    input_starts = _starts(input_bias, joint.input_pre_shift, order)
-    recurrent_starts = _starts(recurrent_bias, joint.recurrent_pre_shift, order)
-    if op.held is not None:
+    input_starts = row_starts(input_bias, joint.input_pre_shift, order)
+    recurrent_starts = row_starts(recurrent_bias, joint.recurrent_pre_shift, order)
+    read = q_recurrent_operand(op)
+    if delta.reads_held(scope, op):
         w, r, sums = delta.lower_matrices(scope, op, name, order, (input_starts, recurrent_starts))
-        return _Layer(name, order, w, r, scope.places[op.x], scope.places[op.held], sums)
-    before = op.h if op.recurrent.reads_view else scope.snapshot(op.h)
+        return _Layer(name, order, w, r, scope.places[op.x], scope.places[read], sums)
+    overwritten = read == op.h and not op.recurrent.reads_view
+    before = scope.snapshot(op.h) if overwritten else read
     form = scope.shared.form
-    w = _choose(scope, f"{name}.input", op.input, op.x, order, input_starts, form)
-    r = _choose(scope, f"{name}.recurrent", op.recurrent, before, order, recurrent_starts, form)
+    w = choose_kernel(scope, f"{name}.input", op.input, op.x, order, input_starts, form)
+    r = choose_kernel(scope, f"{name}.recurrent", op.recurrent, before, order, recurrent_starts, form)
     return _Layer(name, order, w, r, scope.stored(op.x, w.kernel), scope.stored(before, r.kernel))
 
 
@@ -119,8 +119,8 @@ def _describe(
         f"{layer.name}_multipliers", "uint32_t", packed, "recurrent << 16 | input, of each row"
     )
     matrices = (
-        _store(scope, f"{layer.name}_input", "input", layer.input, op.input),
-        _store(scope, f"{layer.name}_recurrent", "recurrent", layer.recurrent, op.recurrent),
+        store_matrix(scope, f"{layer.name}_input", "input", layer.input, op.input),
+        store_matrix(scope, f"{layer.name}_recurrent", "recurrent", layer.recurrent, op.recurrent),
     )
     scope.shared.tables.append(multipliers)
     numbers = (
@@ -175,141 +175,10 @@ def _call(
             (function, "call", 1),
             (function, "pass", passes),
             (function, item, units),
-            *_multiplications(layer.input, len(layer.order), calls[0]),
-            *_multiplications(layer.recurrent, len(layer.order), calls[1]),
+            *multiplications(layer.input, len(layer.order), calls[0]),
+            *multiplications(layer.recurrent, len(layer.order), calls[1]),
         ),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class DenseLayer:
-    """A dense layer's descriptor: its C name, how its matrix is stored, and what a call of sc_dense does."""
-
-    name: str
-    stored: str
-    kernel: Kernel
-    kernels: tuple[str, ...]
-    work: Work
-
-
-def lower_dense(scope: Scope, op: QDense) -> None:
-    """Rows as they come."""
-    layer = describe_dense(scope, "dense", op)
-    x = scope.stored(op.x, layer.kernel)
-    scope.places[op.y.name] = y = scope.local(op.y)
-    relu = ", relu" if op.relu else ""
-    sizes = f"{op.matrix.weights.shape[1]} -> {op.y.size}"
-    scope.call(
-        layer.name,
-        "sc_dense",
-        f"&{scope.shared.symbol(layer.name)}",
-        x.expression,
-        y.expression,
-        comment=f"{layer.name}: y = W x + b{relu}, {sizes} ({layer.stored})",
-        macs=op.matrix.weights.size,
-        kernels=layer.kernels,
-        work=layer.work,
-    )
-
-
-def describe_dense(scope: Scope, kind: str, op: QDense | QConv) -> DenseLayer:
-    """The tables and the descriptor of a matrix with one requantization."""
-    shared, name = scope.shared, scope.shared.layer_name(kind)
-    rows = len(op.matrix.weights)
-    grain = grain_of(shared.group_rows)
-    order = row_order(rows, grain)
-    starts = _starts(op.bias, op.requant.pre_shift, order)
-    chosen = _choose(scope, name, op.matrix, op.x, order, starts)
-    matrix = _store(scope, f"{name}_weights", "matrix", chosen, op.matrix)
-    packed = permute(op.requant.multipliers, order)
-    multipliers = Table(f"{name}_multipliers", "uint16_t", packed, "of each row")
-    shared.tables.append(multipliers)
-    shared.descriptors.append(
-        Descriptor(
-            name,
-            "sc_dense_layer",
-            (matrix,),
-            (("multipliers", multipliers.name),),
-            (("post", op.requant.post_shift),),
-            (
-                ("rows", rows),
-                ("grain", grain),
-                *shift_numbers(op.requant),
-                ("least", 0 if op.relu else -32768),
-            ),
-        )
-    )
-    passes = -(-rows // scope.pass_units)
-    work = (
-        ("sc_dense", "call", 1),
-        ("sc_dense", "pass", passes),
-        ("sc_dense", "item", rows),
-        *((("sc_dense", "saturated", rows),) if op.requant.saturates else ()),
-        *_multiplications(chosen, len(order), passes),
-    )
-    kernels = (chosen.kernel.name, "sc_dense_tail")
-    return DenseLayer(name, _stored(chosen, op.matrix), chosen.kernel, kernels, work)
-
-
-def shift_numbers(requant: Requant) -> tuple[tuple[str, int], ...]:
-    """The shift of the sums: the tail's, or one that saturates before it."""
-    if requant.saturates:
-        return (("pre_shift", 0), ("saturating_shift", requant.pre_shift))
-    return (("pre_shift", requant.pre_shift), ("saturating_shift", 0))
-
-
-def _choose(
-    scope: Scope,
-    what: str,
-    matrix: QMatrix,
-    x: str,
-    order: Order,
-    starts: IntArray,
-    form: str | None = None,
-) -> Format:
-    """The best format of one matrix, or the one called `form`."""
-    shared = scope.shared
-    bits = 8 if matrix.reads_view else scope.value(x).bits
-    rows = permute(matrix.weights, order)
-    chosen = choose_format(rows, starts, bits, shared.core, shared.optimize, form)
-    density = float((matrix.weights != 0).mean())
-    shared.choices[what] = f"{chosen.why}; {density:.0%} of the weights are not zero"
-    return chosen
-
-
-def _starts(bias: IntArray, shift: int, order: Order) -> IntArray:
-    """What accumulators start with: the bias, and the half that rounds their shift."""
-    half = (1 << shift) >> 1
-    return permute(bias + half, order, padding=half)
-
-
-def _multiplications(chosen: Format, rows: int, calls: int) -> Work:
-    """What a kernel executes over all the calls that a layer makes of it."""
-    name = chosen.kernel.name
-    groups = rows // chosen.kernel.rows
-    return ((name, "call", calls), (name, "group", groups), (name, "item", chosen.packed.items))
-
-
-def _store(scope: Scope, name: str, field: str, chosen: Format, matrix: QMatrix) -> MatrixRef:
-    """Add the tables of a packed matrix."""
-    shared, packed, kernel = scope.shared, chosen.packed, chosen.kernel
-    rows, cols = matrix.weights.shape
-    words = packed.words if len(packed.words) else np.zeros(1, np.uint32)  # C has no empty arrays
-    what = f"{rows} x {cols} weights, {kernel.format}, for {kernel.name}"
-    shared.tables.append(Table(name, "uint32_t", words.astype(np.int64), what))
-    columns = None
-    if packed.columns is not None:
-        columns = f"{name}_columns"
-        where = "for each row group: how many blocks, then where"
-        shared.tables.append(Table(columns, "uint8_t", packed.columns.astype(np.int64), where))
-    start = None
-    if len(packed.start):
-        start = f"{name}_start"
-        shared.tables.append(
-            Table(start, "int32_t", packed.start.astype(np.int64), "what accumulators start with")
-        )
-    padded = -(-cols // kernel.multiple) * kernel.multiple
-    return MatrixRef(field, kernel.name, name, columns, start, padded, packed.stride)
 
 
 _EQUATIONS = {
@@ -330,11 +199,5 @@ def _comment(op: QRecurrent, layer: _Layer) -> str:
         case QRnn():
             kind = "rnn_relu" if op.relu else "rnn_tanh"
     sizes = f"{op.input.weights.shape[1]} -> {op.h_next.size}"
-    stored = f"W {_stored(layer.input, op.input)}, R {_stored(layer.recurrent, op.recurrent)}"
+    stored = f"W {stored_as(layer.input, op.input)}, R {stored_as(layer.recurrent, op.recurrent)}"
     return f"{layer.name}: {_EQUATIONS[kind]}, {sizes} ({stored})"
-
-
-def _stored(chosen: Format, matrix: QMatrix) -> str:
-    if chosen.packed.columns is None:
-        return chosen.kernel.format
-    return f"{chosen.kernel.format} blocks, density {float((matrix.weights != 0).mean()):.2f}"
