@@ -4,15 +4,28 @@ Data runs as it is, every sequence from its initial state. A model that is one s
 long streams that are never reset, because that is how firmware runs and where cell states grow largest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import writes
+from stepcell.ir.memory import check_memory, stage_ops
 from stepcell.ir.model import FloatArray, Function, Model, all_ops, recurrent_ops
-from stepcell.ir.ops import RELU, Conv, Dense, Embed, Lstm, Rnn, Value, writes
+from stepcell.ir.ops import (
+    RELU,
+    Append,
+    Conv,
+    Dense,
+    Embed,
+    Lstm,
+    Rnn,
+    Value,
+)
 from stepcell.ir.sequences import Sequences, by_function, check_tokens, frame_values
+from stepcell.quantize.calibrators import Calibrator, covered
 from stepcell.reference.float_model import FloatRun, evaluate, run_float_functions
 
 STREAM_LANES = 16
@@ -25,18 +38,23 @@ resets. No scale holds what it becomes; its streams then say nothing, and the in
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
-    """Largest |value| by name. `peak` is the true maximum, `typical` the chosen percentile of it."""
+    """Largest |value| by name: `peak` is the true maximum, `typical` what an int16 scale is to cover."""
 
     peak: Mapping[str, float]
     typical: Mapping[str, float]
     samples: Mapping[str, FloatArray] = field(default_factory=dict)
     """[steps, ...] of what layers over windows read"""
+    coarse: Mapping[str, float] = field(default_factory=dict)
+    """What an int8 scale is to cover, of inputs."""
 
 
-def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> dict[str, Ranges]:
+def calibrate(
+    model: Model, data: Sequences, percentile: float = 100.0, calibrator: Calibrator = "minmax"
+) -> dict[str, Ranges]:
     """Observe every value and state of the model over `data`; ranges by function, those of states in each.
 
     percentile: 100 takes the maximum; less clips rare peaks of |value| (cell states are never clipped).
+    calibrator: what chooses how much is clipped (quantize/calibrators.py).
     Raises StepcellError for data of another shape than the inputs, and where it makes the model overflow.
     """
     _check_shape(model, data)
@@ -53,7 +71,8 @@ def calibrate(model: Model, data: Sequences, percentile: float = 100.0) -> dict[
     for name in (state.name for state in model.states):
         everywhere = np.concatenate([values[name] for values in seen.values()])
         seen = {function: {**values, name: everywhere} for function, values in seen.items()}
-    ranges = {function: _ranges(model, values, percentile) for function, values in seen.items()}
+    chosen = partial(covered, calibrator=calibrator, percentile=percentile)
+    ranges = {f: _ranges(model, model.function(f), values, chosen) for f, values in seen.items()}
     _check_inputs(model, ranges)
     return {f: replace(r, samples=_samples(model.function(f), as_given[f])) for f, r in ranges.items()}
 
@@ -66,7 +85,9 @@ def _samples(function: Function, seen: Mapping[str, FloatArray]) -> dict[str, Fl
     return {name: array[:: max(1, len(array) // SAMPLED_STEPS)] for name, array in found.items()}
 
 
-def _ranges(model: Model, magnitudes: Mapping[str, FloatArray], percentile: float) -> Ranges:
+def _ranges(
+    model: Model, function: Function, magnitudes: Mapping[str, FloatArray], chosen: Callable[..., float]
+) -> Ranges:
     peak: dict[str, float] = {}
     typical: dict[str, float] = {}
     for name, array in magnitudes.items():
@@ -76,8 +97,9 @@ def _ranges(model: Model, magnitudes: Mapping[str, FloatArray], percentile: floa
                 "check the data's scale; it must be what the model was trained on.",
             )
         peak[name] = float(array.max(initial=0.0))
-        typical[name] = peak[name] if percentile >= 100.0 else float(np.percentile(array, percentile))
-    return Ranges(peak, typical)
+        typical[name] = chosen(array, bits=16)
+    coarse = {value.name: chosen(magnitudes[value.name], bits=8) for value in function.inputs}
+    return Ranges(peak, typical, coarse=coarse)
 
 
 def _check_inputs(model: Model, ranges: Mapping[str, Ranges]) -> None:
@@ -91,8 +113,9 @@ def _check_inputs(model: Model, ranges: Mapping[str, Ranges]) -> None:
 
 
 def _runs_unreset(model: Model) -> bool:
-    """Whether firmware may step on for ever: one function of one forward stage."""
-    return len(model.functions) == 1 and model.main.is_step
+    """Whether firmware may step on for ever: one function of one forward stage, and no memory that fills."""
+    bounded = any(isinstance(op, Append) for op in all_ops(model))
+    return len(model.functions) == 1 and model.main.is_step and not bounded
 
 
 def _bounded(model: Model) -> frozenset[str] | None:
@@ -118,6 +141,7 @@ def _check_shape(model: Model, data: Sequences) -> None:
         streams = fed.feed([value.name for value in values])
         for value in values:
             _check_stream(model, value, streams.get(value.name), fed.lengths)
+        check_memory(model.name, stage_ops(function), fed.lengths // function.frames_per_step)
         rows = {op.token: len(model.weights[op.table]) for op in all_ops(model) if isinstance(op, Embed)}
         check_tokens(model.name, streams, rows)
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stepcell.ir.gates import gate_activation
+from stepcell.ir.graph import recurrent_operand, writes
 from stepcell.ir.model import FloatArray, Mask
+from stepcell.ir.operators import FunctionName, Operator
 from stepcell.ir.ops import (
     SIGMOID,
     TANH,
@@ -18,17 +20,14 @@ from stepcell.ir.ops import (
     Binary,
     Constant,
     Dense,
-    FunctionName,
     Gate,
     Gru,
     Lstm,
     Op,
-    Operator,
     Recurrent,
     Rnn,
     Take,
     Value,
-    writes,
 )
 from stepcell.ir.row_order import Order, lstm_row_order
 
@@ -173,7 +172,7 @@ def _preactivation(op: Lstm | Rnn, cell: Cell, order: Order | None = None) -> st
     if order is not None:
         bias, w, r = bias[order], cell.rows(w, "by_unit", order), cell.rows(r, "by_unit", order)
     x = cell.dense(cell.flat(op.x), "from_x", w, bias)
-    h = cell.dense(op.h, "from_h", r, np.zeros(len(bias)))
+    h = cell.dense(recurrent_operand(op), "from_h", r, np.zeros(len(bias)))
     return cell.binary("add", x, h, "preactivation")
 
 
@@ -225,7 +224,7 @@ def _gru(op: Gru, cell: Cell) -> None:
     if op.linear_before_reset:
         input_bias = input_bias + np.where(np.arange(3 * units) < 2 * units, recurrent_bias, 0.0)
         recurrent_bias = recurrent_bias - np.where(np.arange(3 * units) < 2 * units, recurrent_bias, 0.0)
-        from_h = cell.dense(op.h, "from_h", op.recurrent_weights, recurrent_bias)
+        from_h = cell.dense(recurrent_operand(op), "from_h", op.recurrent_weights, recurrent_bias)
         gates_h = cell.split(from_h, ("zr_from_h",), 2 * units)[0]
     else:
         input_bias = input_bias + recurrent_bias

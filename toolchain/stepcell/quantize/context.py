@@ -7,8 +7,16 @@ from typing import Literal
 
 import numpy as np
 
+from stepcell.ir.graph import all_matrix_inputs, reads, writes
 from stepcell.ir.model import FloatArray, Function, Model, all_ops
-from stepcell.ir.ops import Binary, Conv, Mean, Op, Take, Value, all_matrix_inputs, reads, writes
+from stepcell.ir.ops import (
+    Binary,
+    Conv,
+    Mean,
+    Op,
+    Take,
+    Value,
+)
 from stepcell.ir.qmodel import IntArray, QValue
 from stepcell.quantize.calibrate import Ranges
 from stepcell.quantize.regions import Region, absorbed, find_regions, table_arguments
@@ -20,6 +28,8 @@ auto: int8, but for inputs where calibration shows that to cost much (quantize/c
 """
 Weights = Literal["int8", "int4"]
 """What the recurrent layers' matrices hold; heads are small and keep int8."""
+WeightChoice = Literal["int8", "int4", "auto"]
+"""auto: int4, but int8 for the matrices whose int4 calibration shows to cost much (quantize/choose.py)."""
 
 Q15 = 2.0**-15
 """Scale of a hidden state, and of what sigmoid and tanh give."""
@@ -29,10 +39,16 @@ Q4_11 = 2.0**-11
 
 @dataclass(frozen=True)
 class Formats:
-    """`wide`: inputs that are int16 though only matrices read them; `cell_bits`: fraction bits by cell."""
+    """`wide`: inputs and memories that are int16 though int8 would do; `cell_bits`: fraction bits by cell.
+
+    `exact`: recurrent layers, by what they make of h, whose matrices read all 16 bits of it; `fine`: matrices
+    that keep int8 weights though the others have int4.
+    """
 
     wide: frozenset[str] = frozenset()
     cell_bits: Mapping[str, int] = field(default_factory=dict)
+    exact: frozenset[str] = frozenset()
+    fine: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +152,7 @@ def _input_format(context: Context, value: Value) -> QValue:
     wide = context.activations != "int8" or value.name in context.formats.wide
     wide = wide or not all_matrix_inputs(value.name, ops) or _slid_over(value.name, ops)
     limit = 32767 if wide else 127
-    largest = context.ranges.typical[value.name] or 1.0
+    largest = (context.ranges.typical if wide else context.ranges.coarse)[value.name] or 1.0
     return QValue(value.name, value.shape, 16 if wide else 8, largest / limit)
 
 

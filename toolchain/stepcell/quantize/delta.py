@@ -51,7 +51,7 @@ def hold_inputs(model: QModel, threshold: int) -> QModel:
             x = _hold(values[op.x], f"{op.h}_held_x", threshold, taken)
             h = _hold(values[op.h], f"{op.h}_held", threshold, taken)
             w, r = replace(op.input, reads_view=False), replace(op.recurrent, reads_view=False)
-            ops += [x, h, replace(op, x=x.y.name, held=h.y.name, input=w, recurrent=r)]
+            ops += [x, h, replace(op, x=x.y.name, recurrent_input=h.y.name, input=w, recurrent=r)]
             states += [_state(hold) for hold in (x, h)]
         else:
             ops.append(op)
@@ -79,6 +79,8 @@ def _check(op: QRecurrent) -> None:
         reason = "its recurrent matrix reads a relu state of 16 bits"
     elif op.input.input_bound != INT8_BOUND:
         reason = "its input matrix reads 16 bits"
+    elif op.recurrent_input is not None:
+        reason = "its recurrent matrix is in factors"
     else:
         return
     raise StepcellError(

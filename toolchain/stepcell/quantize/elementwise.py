@@ -3,6 +3,7 @@
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import reads
 from stepcell.ir.model import all_ops
 from stepcell.ir.ops import (
     Activate,
@@ -15,7 +16,6 @@ from stepcell.ir.ops import (
     Recurrent,
     Take,
     Value,
-    reads,
 )
 from stepcell.ir.qfunctions import QMin
 from stepcell.ir.qmodel import (
@@ -34,6 +34,7 @@ from stepcell.ir.qmodel import (
 )
 from stepcell.quantize import functions
 from stepcell.quantize.context import Q4_11, Q15, Context, is_running, quantize_array
+from stepcell.quantize.log_softmax import quantize_log_softmax
 from stepcell.quantize.requantize import single_multiplier
 from stepcell.quantize.rescale import rescaled
 
@@ -41,8 +42,10 @@ from stepcell.quantize.rescale import rescaled
 def quantize_activate(context: Context, op: Activate) -> list[QOp]:
     """A relu keeps the scale of its input; sigmoid and tanh go from Q4.11 to Q0.15."""
     x = context.values[op.x]
-    if op.function in ("softmax", "log_softmax"):
-        return functions.quantize_softmax(context, op)
+    if op.function == "softmax":
+        return [functions.quantize_softmax(context, op)]
+    if op.function == "log_softmax":
+        return quantize_log_softmax(context, op)
     if op.function in ("sigmoid", "tanh"):
         name, before = rescaled(context, op.x, Q4_11)
         return [*before, QActivate(name, QValue(op.y.name, op.y.shape, 16, Q15), op.function)]
@@ -76,7 +79,9 @@ def _arithmetic(context: Context, op: Binary, first: str, second: str) -> list[Q
     if op.operator == "div":
         return functions.quantize_division(context, op, first, second)
     if op.operator == "mul":
-        (multiplier,), shift = single_multiplier(op.y.name, a.scale * b.scale * 2.0**15 / y.scale)
+        unit = a.scale * b.scale * 2.0**15
+        y = functions.no_finer(y, unit)
+        (multiplier,), shift = single_multiplier(op.y.name, unit / y.scale)
         return [QMul(first, second, y, multiplier, shift)]
     if op.operator in ("max", "min"):
         kind = QMax if op.operator == "max" else QMin
@@ -84,6 +89,7 @@ def _arithmetic(context: Context, op: Binary, first: str, second: str) -> list[Q
         second, then = rescaled(context, second, y.scale)
         return [*before, *then, kind(first, second, y)]
     sign = -1.0 if op.operator == "sub" else 1.0
+    y = functions.no_finer(y, max(a.scale, b.scale))
     (ma, mb), shift = single_multiplier(op.y.name, a.scale / y.scale, sign * b.scale / y.scale)
     return [QAdd(first, second, y, ma, mb, shift)]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from stepcell.ir.graph import is_plain, parameters, writes
 from stepcell.ir.model import FloatArray, Function, Mask, Model, Stage, all_ops
 from stepcell.ir.ops import (
     SIGMOID,
@@ -20,9 +21,6 @@ from stepcell.ir.ops import (
     Recurrent,
     Rnn,
     Value,
-    is_plain,
-    parameters,
-    writes,
 )
 from stepcell.ir.verify import verify
 from stepcell.quantize.calibrate import Ranges
@@ -177,7 +175,8 @@ def _without_cell_clip(op: Op, peaks: Mapping[str, float]) -> Op:
 def _largest(model: Model, op: Recurrent, bounded: frozenset[str]) -> float:
     """A bound of every |pre-activation|; infinite where nothing bounds the input, the state or the cell."""
     peepholes = isinstance(op, Lstm) and op.peepholes is not None
-    if op.x not in bounded or op.h_next.name not in bounded or peepholes:
+    in_factors = op.recurrent_input is not None
+    if op.x not in bounded or op.h_next.name not in bounded or peepholes or in_factors:
         return float("inf")
     weights = model.weights
     rows = (np.abs(weights[name]).sum(axis=1) for name in (op.input_weights, op.recurrent_weights))

@@ -6,8 +6,17 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import all_matrix_inputs
 from stepcell.ir.model import FloatArray
-from stepcell.ir.ops import Activate, ArgMax, Binary, Embed, Normalize, Reduce, Value, all_matrix_inputs
+from stepcell.ir.ops import (
+    Activate,
+    ArgMax,
+    Binary,
+    Embed,
+    Normalize,
+    Reduce,
+    Value,
+)
 from stepcell.ir.qfunctions import (
     QAbs,
     QArgMax,
@@ -24,7 +33,8 @@ from stepcell.ir.qfunctions import (
 from stepcell.ir.qmodel import QMul, QOp, QTake
 from stepcell.ir.qvalue import IntArray, QValue
 from stepcell.quantize.context import Q4_11, Q15, Context, function_ops, quantize_array
-from stepcell.quantize.regions import Line, Region
+from stepcell.quantize.lines import Line
+from stepcell.quantize.regions import Region
 from stepcell.quantize.requantize import MAX_MULTIPLIER, post_shift, single_multiplier
 from stepcell.quantize.rescale import rescaled
 from stepcell.quantize.tables import fit_table
@@ -42,6 +52,11 @@ def result_format(context: Context, y: Value) -> QValue:
     if y.name in context.table_arguments:
         return QValue(y.name, y.shape, 16, Q4_11)
     return context.calibrated(y)
+
+
+def no_finer(y: QValue, unit: float) -> QValue:
+    """y no finer than the largest multiplier reaches; what reads coarser units knows no more."""
+    return replace(y, scale=max(y.scale, unit / MAX_MULTIPLIER))
 
 
 def quantize_region(context: Context, region: Region, y: Value) -> list[QOp]:
@@ -94,6 +109,7 @@ def _well_scaled(context: Context, name: str) -> tuple[str, list[QOp]]:
 
 
 def _line(x: str, x_scale: float, y: QValue, line: Line) -> QLinear:
+    y = no_finer(y, abs(line.slope) * x_scale)
     (_,), shift = single_multiplier(y.name, line.slope * x_scale / y.scale)
     while abs(line.offset) / y.scale * 2.0**shift > _OFFSET_LIMIT and shift > 0:
         shift -= 1
@@ -175,17 +191,12 @@ def quantize_reduce(context: Context, op: Reduce) -> list[QOp]:
     return [QReduce(op.x, y, "sum", before, multiplier, shift)]
 
 
-def quantize_softmax(context: Context, op: Activate) -> list[QOp]:
+def quantize_softmax(context: Context, op: Activate) -> QSoftmax:
     """From any int16 scale to Q0.15."""
-    if op.function == "log_softmax":
-        raise StepcellError(
-            f"{op.y.name}: a LogSoftmax inside the network is not lowered to C by this version.",
-            "it is supported as the last operation, where the caller applies it; else use Softmax.",
-        )
     x, n = context.values[op.x], _row(context, op.x, op.y.name)
     (multiplier,), shift = single_multiplier(op.y.name, x.scale * math.log2(math.e) * 4096)
     fraction = min(24, 31 - (n - 1).bit_length())
-    return [QSoftmax(op.x, QValue(op.y.name, op.y.shape, 16, Q15), multiplier, shift, fraction)]
+    return QSoftmax(op.x, QValue(op.y.name, op.y.shape, 16, Q15), multiplier, shift, fraction)
 
 
 def quantize_argmax(context: Context, op: ArgMax) -> list[QOp]:

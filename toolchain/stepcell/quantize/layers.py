@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import recurrent_operand
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import RELU, Dense, Gru, Lstm, Recurrent, Rnn, Take
 from stepcell.ir.qmodel import JointRequant, QDense, QGru, QLstm, QMatrix, QRnn, QValue
@@ -21,14 +22,16 @@ def quantize_lstm(context: Context, op: Lstm) -> QLstm:
     c_next = QValue(op.c_next.name, op.c_next.shape, 16, context.values[op.c].scale)
     cell_bits = -round(math.log2(c_next.scale))
     w, r, bias, _, joint, _, _ = _quantize_matrices(context, op, Q4_11)
-    return QLstm(op.x, op.h, op.c, h_next, c_next, w, r, bias, joint, cell_bits)
+    factor = op.recurrent_input
+    return QLstm(op.x, op.h, op.c, h_next, c_next, w, r, bias, joint, cell_bits, factor)
 
 
 def quantize_gru(context: Context, op: Gru) -> QGru:
     """The candidate's two parts are requantized apart under linear_before_reset."""
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, Q15)
     w, r, bx, bh, joint, nx, nh = _quantize_matrices(context, op, Q4_11)
-    return QGru(op.x, op.h, h_next, w, r, bx, bh, joint, nx, nh, op.linear_before_reset)
+    reset = op.linear_before_reset
+    return QGru(op.x, op.h, h_next, w, r, bx, bh, joint, nx, nh, reset, op.recurrent_input)
 
 
 def quantize_rnn(context: Context, op: Rnn) -> QRnn:
@@ -40,7 +43,7 @@ def quantize_rnn(context: Context, op: Rnn) -> QRnn:
     scale = context.values[op.h].scale if relu else Q15
     h_next = QValue(op.h_next.name, op.h_next.shape, 16, scale)
     w, r, bias, _, joint, _, _ = _quantize_matrices(context, op, scale if relu else Q4_11)
-    return QRnn(op.x, op.h, h_next, w, r, bias, joint, relu)
+    return QRnn(op.x, op.h, h_next, w, r, bias, joint, relu, op.recurrent_input)
 
 
 def _quantize_matrices(context: Context, op: Recurrent, out_scale: float) -> _Matrices:
@@ -48,27 +51,31 @@ def _quantize_matrices(context: Context, op: Recurrent, out_scale: float) -> _Ma
     layer = op.h_next.name
     x = context.values[op.x]
     input_bias, recurrent_bias, joint_rows = _split_bias(context, op)
-    limit = WEIGHT_LIMITS[context.weights]
+    exact = op.h_next.name in context.formats.exact
     w, bx, sx = quantize_matrix(
         weights[op.input_weights],
         input_bias,
         masks.get(op.input_weights),
         x,
-        exact=context.activations != "int8" or _is_wide(context, op.x),
-        weight_limit=limit,
+        exact=exact or context.activations != "int8" or _is_wide(context, op.x),
+        weight_limit=_weight_limit(context, op.input_weights),
     )
     r, bh, sh = quantize_matrix(
         weights[op.recurrent_weights],
         recurrent_bias,
         masks.get(op.recurrent_weights),
-        context.values[op.h],
-        exact=context.activations == "int16-states" or (isinstance(op, Rnn) and op.gate == RELU),
-        weight_limit=limit,
+        context.values[recurrent_operand(op)],
+        exact=exact or context.activations == "int16-states" or (isinstance(op, Rnn) and op.gate == RELU),
+        weight_limit=_weight_limit(context, op.recurrent_weights),
     )
     bound_x = prove_accumulators_fit(f"{layer} (input)", w, bx)
     bound_h = prove_accumulators_fit(f"{layer} (recurrent)", r, bh)
     joint, nx, nh = joint_requant(layer, bound_x, sx, bound_h, sh, out_scale, joint_rows)
     return w, r, bx, bh, joint, nx, nh
+
+
+def _weight_limit(context: Context, matrix: str) -> int:
+    return WEIGHT_LIMITS["int8" if matrix in context.formats.fine else context.weights]
 
 
 def _is_wide(context: Context, name: str) -> bool:

@@ -1,57 +1,38 @@
 """Post-training quantization: a float Model and calibration data to a QModel."""
 
-from collections.abc import Mapping
-from typing import TypeGuard
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 
-from stepcell.errors import StepcellError
-from stepcell.ir.model import Function, Model, Stage
-from stepcell.ir.ops import (
-    Activate,
-    ArgMax,
-    Binary,
-    Concat,
-    Constant,
-    Conv,
-    Count,
-    Dense,
-    Embed,
-    Gru,
-    Lstm,
-    Mean,
-    Normalize,
-    Op,
-    Reduce,
-    Rnn,
-    Take,
-    reads,
-    writes,
-)
-from stepcell.ir.qmodel import QFunction, QModel, QOp, QOutput, QStage, q_writes
+from stepcell.ir.graph import matrices as matrices_of
+from stepcell.ir.model import Model, recurrent_ops
+from stepcell.ir.qmodel import QModel
 from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify_lowerable
-from stepcell.quantize import elementwise, functions, layers
-from stepcell.quantize.calibrate import calibrate
-from stepcell.quantize.choose import choose_formats
-from stepcell.quantize.context import (
-    Activations,
-    Context,
-    Formats,
-    Weights,
-    function_ops,
-    make_contexts,
-)
+from stepcell.quantize.bias_correction import correct_biases
+from stepcell.quantize.calibrate import Ranges, calibrate
+from stepcell.quantize.calibrators import Calibrator
+from stepcell.quantize.choose import Chosen, choose_formats
+from stepcell.quantize.context import Activations, Formats, WeightChoice, Weights, make_contexts
 from stepcell.quantize.delta import hold_inputs
-from stepcell.quantize.expand import expand, known_ranges, without_idle_cell_clip
-from stepcell.quantize.fuse import fuse_relu
-from stepcell.quantize.states import (
-    define_states,
-    define_unread_states,
-    quantize_state,
-    settle_updates,
-    wide_states,
-)
+from stepcell.quantize.expand import Expansion, expand, known_ranges, without_idle_cell_clip
+from stepcell.quantize.operations import quantize_model
+from stepcell.quantize.states import wide_states
 from stepcell.quantize.tflite import quantize_as_source
-from stepcell.quantize.windows import define_frames, quantize_windows
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """What calibration settles: all that a QModel has besides what follows from its weights."""
+
+    before: Callable[[], Mapping[str, Ranges]]
+    """Ranges of the model as it was trained; called only for a model that may have to be taken apart."""
+    ranges: Mapping[str, Ranges]
+    """By function, of the values of the model with recurrent operations taken apart."""
+    chosen: Chosen
+    activations: Activations
+    weights: Weights
+    delta: int | None
 
 
 def quantize(
@@ -59,15 +40,20 @@ def quantize(
     calibration: Sequences,
     activations: Activations = "int8",
     percentile: float = 100.0,
-    weights: Weights = "int8",
+    weights: WeightChoice = "int8",
     delta: int | None = None,
+    *,
+    calibrator: Calibrator = "minmax",
+    bias_correction: bool = False,
 ) -> QModel:
     """The integer model, by docs/numerics.md.
 
     calibration: sequences of real inputs; they run both reset and as unreset streams.
-    activations: what recurrent layers read as input; auto: int8, and int16 for inputs where that lowers the
-    error of the outputs much (quantize/choose.py). percentile: of |value|, for every scale that is
-    not a hidden or cell state's. weights: what recurrent layers' matrices hold.
+    activations: what recurrent layers read as input; auto: int8, and int16 for inputs and layers where that
+    lowers the error of the outputs much (quantize/choose.py). percentile: of |value|, for every scale that
+    is not a hidden or cell state's; calibrator: what else may choose it (quantize/calibrators.py).
+    weights: what recurrent layers' matrices hold. bias_correction: biases take in the mean error of their
+    rows (quantize/bias_correction.py).
     delta: recurrent layers take in only what changed by more than so many int8 units (quantize/delta.py).
     A model of an already quantized source keeps the source's own integers; nothing is calibrated then.
     Raises StepcellError for what cannot be lowered, and for rows whose accumulator could overflow.
@@ -75,151 +61,66 @@ def quantize(
     verify_lowerable(model)
     if model.quantized:
         changed = activations not in ("auto", "int8") or (weights, percentile, delta) != ("int8", 100.0, None)
-        return quantize_as_source(model, changed)
-    model = without_idle_cell_clip(model, lambda: calibrate(model, calibration, percentile))
-    expansion = expand(model, wide_states(model, lambda: calibrate(model, calibration, percentile)))
-    model = expansion.model
-    ranges = known_ranges(expansion, calibrate(model, calibration, percentile))
-    layers_read: Activations = "int8" if activations == "auto" else activations
-
-    def build(formats: Formats) -> QModel:
-        return _quantize_model(model, make_contexts(model, ranges, layers_read, weights, formats))
-
-    q_model = choose_formats(model, calibration, build, widen=activations == "auto" and delta is None)
-    return q_model if delta is None else hold_inputs(q_model, delta)
+        return quantize_as_source(model, changed or calibrator != "minmax" or bias_correction)
+    settled = settle(model, calibration, activations, percentile, weights, delta, calibrator=calibrator)
+    if bias_correction:
+        model = correct_biases(model, quantize_settled(model, settled), calibration)
+    return quantize_settled(model, settled)
 
 
-def _quantize_model(model: Model, contexts: tuple[Context, ...]) -> QModel:
-    define_states(contexts)
-    functions = tuple(_quantize_function(context) for context in contexts)
-    return QModel(
-        name=model.name,
-        functions=functions,
-        states=tuple(quantize_state(contexts[0], state) for state in model.states),
-        choices=contexts[0].choices,
+def settle(
+    model: Model,
+    calibration: Sequences,
+    activations: Activations = "int8",
+    percentile: float = 100.0,
+    weights: WeightChoice = "int8",
+    delta: int | None = None,
+    *,
+    calibrator: Calibrator = "minmax",
+) -> Settled:
+    """Calibrate, once: `quantize_settled` then takes milliseconds, for these weights or others.
+
+    The arguments are those of `quantize`.
+    """
+    before = cache(lambda: calibrate(model, calibration, percentile, calibrator))
+    expansion = _expansion(model, before)
+    settled = Settled(
+        before,
+        calibrate(expansion.model, calibration, percentile, calibrator),
+        Chosen(Formats(), {}),
+        "int8" if activations == "auto" else activations,
+        "int4" if weights == "auto" else weights,
+        delta,
     )
-
-
-def _quantize_function(context: Context) -> QFunction:
-    function = context.function
-    context.values.update(context.states)
-    left = {op.y.name: op for op in function_ops(function) if _is_left_to_caller(op, function)}
-    chip = {name: left[name].x if name in left else name for name in function.outputs}
-    stages = tuple(_quantize_stage(context, stage, left, chip) for stage in function.stages)
-    ended = function.finish.outputs if function.finish is not None else ()
-    ops = function.finish.ops if function.finish is not None else ()
-    finish = fuse_relu(_quantize_ops(context, ops, left), kept=tuple(chip.values()))
-    outputs = tuple(
-        QOutput(context.values[value], name in ended, left[name].function if name in left else None)
-        for name, value in chip.items()
+    matrices = [name for op in recurrent_ops(expansion.model) for name in matrices_of(op)]
+    chosen = choose_formats(
+        expansion.model,
+        calibration,
+        lambda formats: _quantize_expanded(expansion, replace(settled, chosen=Chosen(formats, {}))),
+        widen=activations == "auto" and delta is None,
+        matrices=tuple(dict.fromkeys(matrices)) if weights == "auto" else (),
     )
-    wide = next((output.value.name for output in outputs if output.value.bits == 32), None)
-    if wide is not None:
-        raise StepcellError(
-            f"{context.model.name}: the output '{wide}' is a sum over time, which leaves 16 bits.",
-            "take the mean over time instead of the sum.",
-        )
-    inputs = tuple(context.values[value.name] for value in function.inputs)
-    return QFunction(function.name, inputs, stages, finish, outputs, function.frames_per_step)
+    return replace(settled, chosen=chosen)
 
 
-def _quantize_stage(
-    context: Context, stage: Stage, left: Mapping[str, Activate], chip: Mapping[str, str]
-) -> QStage:
-    ops = _quantize_ops(context, stage.ops, left)
-    settled, updates = settle_updates(context, stage)
-    leaving = tuple(dict.fromkeys(chip.get(name, name) for name in stage.outputs))
-    kept = (*leaving, *chip.values(), *(value for _, value in stage.updates))
-    return QStage(
-        name=stage.name,
-        inputs=tuple(context.values[value.name] for value in stage.inputs),
-        ops=(*fuse_relu(ops, kept), *settled),
-        updates=updates,
-        outputs=tuple(context.values[name] for name in leaving),
-        direction=stage.direction,
-    )
+def quantize_settled(model: Model, settled: Settled) -> QModel:
+    """The integer model with the scales and formats of `settle`; the model's weights may have changed since.
+
+    Raises StepcellError for rows whose accumulator could overflow.
+    """
+    qmodel = _quantize_expanded(_expansion(model, settled.before), settled)
+    qmodel = replace(qmodel, choices={**qmodel.choices, **settled.chosen.reasons})
+    return qmodel if settled.delta is None else hold_inputs(qmodel, settled.delta)
 
 
-def _is_left_to_caller(op: Op, function: Function) -> TypeGuard[Activate]:
-    """Whether `op` is a (log) softmax whose result is nothing but an output, and whose logits are none."""
-    soft = isinstance(op, Activate) and op.function in ("softmax", "log_softmax")
-    if not isinstance(op, Activate) or not soft or op.y.name not in function.outputs:
-        return False
-    updates = (value for stage in function.stages for _, value in stage.updates)
-    read = {name for other in function_ops(function) for name in reads(other)} | set(updates)
-    others = [o for o in function_ops(function) if isinstance(o, Activate) and o.x == op.x]
-    return op.y.name not in read and op.x not in function.outputs and others == [op]
+def _expansion(model: Model, ranges: Callable[[], Mapping[str, Ranges]]) -> Expansion:
+    """The model with the recurrent operations that no kernel runs taken apart."""
+    model = without_idle_cell_clip(model, ranges)
+    return expand(model, wide_states(model, ranges))
 
 
-def _quantize_ops(context: Context, ops: tuple[Op, ...], skipped: Mapping[str, Op]) -> tuple[QOp, ...]:
-    done: list[QOp] = []
-    for op in ops:
-        if writes(op)[0].name in skipped:
-            continue
-        define_frames(context, op)
-        if not isinstance(op, Binary | Count):
-            define_unread_states(context, op)
-        _refuse_sums(context, op)
-        if writes(op)[0].name in context.absorbed:
-            continue
-        for q_op in _quantize_op(context, op, ops):
-            context.values.update({value.name: value for value in q_writes(q_op)})
-            done.append(q_op)
-    return tuple(done)
-
-
-def _refuse_sums(context: Context, op: Op) -> None:
-    """Only a mean takes the int32 sum of one in (a running sum reads itself before it is known)."""
-    sums = [x for x in reads(op) if x in context.values and context.values[x].bits == 32]
-    if sums and not isinstance(op, Mean | Count):
-        raise StepcellError(
-            f"{writes(op)[0].name}: it reads the sum over time '{sums[0]}', and only a mean can.",
-            "take the mean over time instead of the sum.",
-        )
-
-
-def _quantize_op(  # noqa: C901, PLR0912  # one short case an operation
-    context: Context, op: Op, ops: tuple[Op, ...]
-) -> list[QOp]:
-    region = context.regions.get(writes(op)[0].name)
-    if region is not None:
-        return functions.quantize_region(context, region, writes(op)[0])
-    match op:
-        case Lstm():
-            return [layers.quantize_lstm(context, op)]
-        case Gru():
-            return [layers.quantize_gru(context, op)]
-        case Rnn():
-            return [layers.quantize_rnn(context, op)]
-        case Conv():
-            return [quantize_windows(context, op)]
-        case Dense() if len(op.y.shape) > 1:
-            return [quantize_windows(context, op)]
-        case Dense():
-            return [layers.quantize_dense(context, op)]
-        case Activate():
-            return elementwise.quantize_activate(context, op)
-        case Binary():
-            return elementwise.quantize_binary(context, op)
-        case Constant():
-            return elementwise.quantize_constant(context, op, elementwise.constant_shape(op.y, ops))
-        case Take():
-            return elementwise.quantize_take(context, op)
-        case Concat():
-            return elementwise.quantize_concat(context, op)
-        case Count():
-            return elementwise.quantize_count(context, op)
-        case Mean():
-            return elementwise.quantize_mean(context, op)
-        case Reduce():
-            return functions.quantize_reduce(context, op)
-        case Normalize():
-            return functions.quantize_normalize(context, op)
-        case ArgMax():
-            return functions.quantize_argmax(context, op)
-        case Embed():
-            return functions.quantize_embed(context, op)
-        case _:
-            raise StepcellError(
-                f"{type(op).__name__} is not lowered to C by this version.", "remove it from the model."
-            )
+def _quantize_expanded(expansion: Expansion, settled: Settled) -> QModel:
+    ranges = known_ranges(expansion, settled.ranges)
+    formats = settled.chosen.formats
+    contexts = make_contexts(expansion.model, ranges, settled.activations, settled.weights, formats)
+    return quantize_model(expansion.model, contexts)

@@ -11,56 +11,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stepcell.ir.graph import reads, writes
 from stepcell.ir.model import FloatArray, Function, Model
+from stepcell.ir.operators import FunctionName
 from stepcell.ir.ops import (
     Activate,
     Binary,
     Constant,
-    FunctionName,
     Op,
     Reduce,
     Value,
-    reads,
-    writes,
 )
-from stepcell.reference.float_functions import DEFAULTS, elementwise
+from stepcell.quantize.lines import Line, line_after, line_with
+from stepcell.reference.float_functions import elementwise
 from stepcell.reference.float_ops import arithmetic
 
 NATIVE = ("identity", "relu", "sigmoid", "tanh")
 """Functions that need no table of their own."""
 _ALONG_ROWS = ("softmax", "log_softmax")
 _POSITIVE = ("relu", "sigmoid", "abs", "square", "exp", "softplus", "sqrt", "softmax", "hard_sigmoid")
-
-
-@dataclass(frozen=True)
-class Line:
-    """clamp(slope * x + offset, least, greatest)."""
-
-    slope: float = 1.0
-    offset: float = 0.0
-    least: float = -math.inf
-    greatest: float = math.inf
-
-    def times(self, factor: float) -> "Line":
-        """This line, multiplied."""
-        bounds = sorted((_times(self.least, factor), _times(self.greatest, factor)))
-        return Line(self.slope * factor, self.offset * factor, *bounds)
-
-    def plus(self, term: float) -> "Line":
-        """This line, moved."""
-        return Line(self.slope, self.offset + term, self.least + term, self.greatest + term)
-
-    def clipped(self, least: float, greatest: float) -> "Line":
-        """This line within narrower bounds."""
-        return replace(
-            self,
-            least=min(max(self.least, least), greatest),
-            greatest=max(min(self.greatest, greatest), least),
-        )
-
-
-def _times(bound: float, factor: float) -> float:
-    return 0.0 if factor == 0.0 else bound * factor
 
 
 @dataclass(frozen=True)
@@ -146,7 +115,7 @@ class _Finder:
 
     def _applied(self, op: Activate) -> Region:
         before = self._of(op.x, op)
-        if _is_clamped(before) and _line_after(before.line, op) is None:
+        if _is_clamped(before) and line_after(before.line, op) is None:
             before = _itself(op.x, self._is_positive(op.x))  # clamping is exact; a table would blur its ends
         native = op.function if op.function in NATIVE and not before.inside and not before.squares else None
         single = op if not before.inside and not before.squares else None
@@ -155,7 +124,7 @@ class _Finder:
             before,
             function=lambda v: elementwise(op.function, inner(v), op.alpha, op.beta),
             inside=(*before.inside, op.y.name),
-            line=_line_after(before.line, op),
+            line=line_after(before.line, op),
             native=native,
             single=single,
         )
@@ -191,7 +160,7 @@ class _Finder:
             before,
             function=function,
             inside=(*before.inside, op.y.name),
-            line=_line_with(before.line, op, number, first),
+            line=line_with(before.line, op, number, first),
             native=None,
             single=None,
         )
@@ -307,48 +276,6 @@ def _is_clamped(region: Region) -> bool:
     """Whether the region is a line with two ends."""
     line = region.line
     return bool(region.inside) and line is not None and math.isfinite(line.greatest - line.least)
-
-
-def _line_after(line: Line | None, op: Activate) -> Line | None:
-    """A line after a function that keeps it one."""
-    if line is None:
-        return None
-    alpha, beta = DEFAULTS.get(op.function, (0.0, 0.0))
-    alpha, beta = alpha if op.alpha is None else op.alpha, beta if op.beta is None else op.beta
-    match op.function:
-        case "identity":
-            return line
-        case "neg":
-            return line.times(-1.0)
-        case "relu":
-            return line.clipped(0.0, math.inf)
-        case "clip":
-            return line.clipped(alpha, beta)
-        case "affine":
-            return line.times(alpha).plus(beta)
-        case "hard_sigmoid":
-            return line.times(alpha).plus(beta).clipped(0.0, 1.0)
-        case _:
-            return None
-
-
-def _line_with(line: Line | None, op: Binary, number: float, first: bool) -> Line | None:
-    """A line after arithmetic with a number, which is the first operand or the second."""
-    if line is None:
-        return None
-    match op.operator:
-        case "add":
-            return line.plus(number)
-        case "sub":
-            return line.times(-1.0).plus(number) if first else line.plus(-number)
-        case "mul":
-            return line.times(number)
-        case "max":
-            return line.clipped(number, math.inf)
-        case "min":
-            return line.clipped(-math.inf, number)
-        case _:
-            return None
 
 
 def absorbed(ops: Iterable[Op], regions: Mapping[str, Region]) -> frozenset[str]:

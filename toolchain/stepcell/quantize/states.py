@@ -6,9 +6,20 @@ from dataclasses import replace
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import reads
 from stepcell.ir.model import Model, Stage, State, recurrent_ops
-from stepcell.ir.ops import RELU, Binary, Count, Gru, Lstm, Op, Recurrent, Rnn, reads
+from stepcell.ir.ops import (
+    RELU,
+    Binary,
+    Count,
+    Gru,
+    Lstm,
+    Op,
+    Recurrent,
+    Rnn,
+)
 from stepcell.ir.qmodel import QOp, QState, QValue
+from stepcell.quantize.attention import counts, memories, memory_format
 from stepcell.quantize.calibrate import Ranges
 from stepcell.quantize.context import Q15, Context, fraction_bits, is_running, quantize_array
 from stepcell.quantize.rescale import rescaled
@@ -37,6 +48,7 @@ def define_states(contexts: Sequence[Context]) -> None:
     needed = {name for _, op in ops for name in reads(op)}
     updated = {state for c in contexts for stage in c.function.stages for state, _ in stage.updates}
     later |= {name for context in contexts for name in frame_states(context.function)}
+    later |= memories(contexts[0].model)
     for state in contexts[0].model.states:
         if (state.name in needed or state.name not in updated) and state.name not in later:
             contexts[0].define_state(_as_calibrated(contexts[0], state))
@@ -47,9 +59,13 @@ def _step_ops(context: Context) -> list[Op]:
 
 
 def _as_calibrated(context: Context, state: State) -> QValue:
+    if state.name in counts(context.model):
+        return QValue(state.name, state.initial.shape, 32, 1.0)
     if state.dtype == "token":
         return QValue(state.name, state.initial.shape, 16, 1.0, "token")
     typical = max(context.ranges.typical[state.name], _largest_initial(state)) or 1.0
+    if state.name in memories(context.model):
+        return memory_format(context, state.name, typical / 32767)
     return QValue(state.name, state.initial.shape, 16, typical / 32767)
 
 

@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import writes
 from stepcell.ir.model import Function, Model, Stage
-from stepcell.ir.ops import Activate, Concat, Dense, Lstm, Op, Quant, Take, Value, writes
+from stepcell.ir.ops import (
+    Activate,
+    Concat,
+    Dense,
+    Lstm,
+    Op,
+    Quant,
+    Take,
+    Value,
+)
 from stepcell.ir.qmodel import (
     IntArray,
     QConcat,

@@ -5,8 +5,15 @@ from math import log10, prod
 import numpy as np
 
 from stepcell.errors import StepcellError
+from stepcell.ir.graph import reads
 from stepcell.ir.model import FloatArray, Function, Mask
-from stepcell.ir.ops import Concat, Conv, Dense, Op, Take, reads
+from stepcell.ir.ops import (
+    Concat,
+    Conv,
+    Dense,
+    Op,
+    Take,
+)
 from stepcell.ir.qmodel import QConv, QValue
 from stepcell.ir.window import Window, window_indices, window_of
 from stepcell.quantize.context import Q4_11, Context, function_ops
