@@ -12,16 +12,21 @@ from stepcell.train.evaluate import Score, score
 from stepcell.train.loop import Epoch, History, fit
 from stepcell.train.module import StepModule, from_module, to_module
 from stepcell.train.noise import Noise
+from stepcell.train.qat import fit_quantized
+from stepcell.train.quantized import QuantizedModule, to_quantized_module
 
 __all__ = [
     "Epoch",
     "History",
     "Noise",
+    "QuantizedModule",
     "Score",
     "StepModule",
     "Teacher",
     "fit",
+    "fit_quantized",
     "from_module",
     "score",
     "to_module",
+    "to_quantized_module",
 ]

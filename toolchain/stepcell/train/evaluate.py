@@ -1,5 +1,6 @@
 """A module's loss and accuracy over a data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from stepcell.ir.sequences import Sequences
 from stepcell.train.losses import correct, rows, targets, task_loss
 
 _BATCH = 512
+
+Objective = Callable[[Sequences, Sequences], Tensor]
+"""(a batch, the same batch with noise on its inputs) -> the loss, a mean over what it judges."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,17 @@ def score(module: nn.Module, data: Sequences) -> Score:
     hits = [part[1] for part in parts if part[1] is not None]
     loss = sum(part[0] * part[2] for part in parts) / count
     return Score(loss, sum(hits) / count if hits else None)
+
+
+def score_by(objective: Objective, module: nn.Module, data: Sequences) -> Score:
+    """The mean loss that an objective finds; the module is left in the mode it was in."""
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        chunks = [data.take(at) for at in _chunks(len(data))]
+        losses = [float(objective(chunk, chunk)) * len(chunk) for chunk in chunks]
+    module.train(was_training)
+    return Score(sum(losses) / len(data))
 
 
 def predict(module: nn.Module, data: Sequences, per_step: bool) -> Tensor:

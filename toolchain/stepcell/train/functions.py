@@ -80,7 +80,13 @@ def append(op: Append, memory: Tensor, count: Tensor, x: Tensor) -> Tensor:
 
 def attend(op: Attend, query: Tensor, keys: Tensor, values: Tensor, count: Tensor) -> Tensor:
     """The mean of the first `count` rows of values, weighted by the softmax of scale * keys . query."""
-    scores = op.scale * (keys.flatten(2) @ query.reshape(len(query), -1, 1))[:, :, 0]
-    seen = torch.arange(keys.shape[1], device=keys.device) < count.reshape(-1, 1).clamp(min=1)
-    weights = torch.softmax(scores.masked_fill(~seen, -math.inf), dim=-1)
-    return (weights[:, None] @ values.flatten(2)).reshape(-1, *op.y.shape)
+    return attend_rows(op, query.flatten(1)[:, None], keys.flatten(2), values.flatten(2), count).reshape(
+        -1, *op.y.shape
+    )
+
+
+def attend_rows(op: Attend, queries: Tensor, keys: Tensor, values: Tensor, count: Tensor) -> Tensor:
+    """Attention of queries [N, Q, D] to rows keys [N, S, D], values [N, S, V], count [N]; [N, Q, V]."""
+    scores = op.scale * (queries @ keys.transpose(1, 2))
+    seen = torch.arange(keys.shape[1], device=keys.device) < count.reshape(-1, 1, 1).clamp(min=1)
+    return torch.softmax(scores.masked_fill(~seen, -math.inf), dim=-1) @ values

@@ -7,7 +7,15 @@ compute the GRU with linear_before_reset=1 and keep both biases apart, as ONNX d
 import torch
 from torch import Tensor
 
-from stepcell.ir.ops import TANH, Gru, Lstm, Recurrent, Rnn, is_plain
+from stepcell.ir.graph import is_plain
+from stepcell.ir.ops import (
+    TANH,
+    Dense,
+    Gru,
+    Lstm,
+    Recurrent,
+    Rnn,
+)
 from stepcell.train.cells import Weights
 
 _TORCH_GRU = (1, 0, 2)
@@ -31,6 +39,13 @@ def run(op: Recurrent, weights: Weights, x: Tensor, states: dict[str, Tensor]) -
         case Rnn():
             kernel = torch.rnn_tanh if op.gate == TANH else torch.rnn_relu
             return kernel(x, h, _flat(op, weights, (0,)), True, 1, 0.0, True, False, True)[0]
+
+
+def multiplied(op: Recurrent, factor: Dense, weights: Weights) -> Weights:
+    """The weights with B A, and its bias, in place of the layer's factors: gradients go to both."""
+    b = weights[op.recurrent_weights]
+    bias = weights[op.recurrent_bias] + b @ weights[factor.bias]
+    return {**weights, op.recurrent_weights: b @ weights[factor.weights], op.recurrent_bias: bias}
 
 
 def _flat(op: Recurrent, weights: Weights, order: tuple[int, ...]) -> list[Tensor]:

@@ -2,18 +2,26 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from stepcell.errors import StepcellError
 from stepcell.ir.sequences import Sequences
+from stepcell.train import checkpoint as files
 from stepcell.train.distillation import Teacher
-from stepcell.train.evaluate import Score, labels, predict, score
+from stepcell.train.evaluate import Objective, Score, labels, predict, score, score_by
 from stepcell.train.losses import task_loss
 from stepcell.train.noise import Noise, add_noise, feature_scale
+from stepcell.train.progress import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _GRADIENT_NORM = 1.0
 
@@ -47,39 +55,81 @@ def fit(
     weight_decay: float = 1e-2,
     noise: Noise | None = None,
     teacher: Teacher | None = None,
+    objective: Objective | None = None,
     select_from: int = 0,
+    patience: int | None = None,
+    penalty: Callable[[], Tensor] | None = None,
+    checkpoint: Path | None = None,
+    watching: Mapping[str, files.Stateful] | None = None,
+    device: str = "auto",
+    console: "Console | None" = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> History:
     """Train in place with AdamW; restore the epoch with the lowest validation loss, from `select_from` on.
 
-    Classes are learnt by cross-entropy on logits, float targets by mean squared error. The learning rate
-    rises to `learning_rate` over the first 30 % of the steps and falls to nearly zero (one cycle).
-    `on_step(step, steps)` runs after every update, step counted from 1, and `on_epoch` after every epoch.
-    A seed gives the same result every time on one machine. The module should be one of `to_module`, or
-    any that is called as module(x, lengths) and, where it ends in softmax or sigmoid, has `logits` too.
-    Raises StepcellError where nothing can be learnt or the loss is no longer finite.
+    Classes are learnt by cross-entropy on logits, float targets by mean squared error, each plus `penalty()`.
+    An `objective` takes their place, for training and validation; the data then needs no labels.
+    The learning rate rises to `learning_rate` over the first 30 % of the steps and falls to nearly zero (one
+    cycle). Training ends early if no epoch of `patience` after the best one, or after `select_from`, is
+    better. `on_step(step, steps)` runs after every update, step counted from 1, and `on_epoch` after every
+    epoch. A seed gives the same result every time on one machine.
+
+    checkpoint: a file written after every epoch; where it exists, training goes on from it, to the very
+    weights that it would have reached without having been stopped. `watching` names what else is to be stored
+    there. device: torch's name, or "auto": CUDA where there is one; the module comes back to where it was.
+    console: shows a progress bar.
+
+    The module should be one of `to_module`, or any that is called as module(x, lengths) and, where it ends in
+    softmax or sigmoid, has `logits` too.
+    Raises StepcellError where nothing can be learnt, the loss is no longer finite, or the checkpoint does not
+    belong to this training.
     """
-    _check(data, epochs, select_from)
+    _check(data, epochs, select_from, objective)
+    home = next(module.parameters()).device
+    _place(module, teacher, device_named(device))
     steps = epochs * math.ceil(len(data) / batch_size)
-    update = _Update(module, learning_rate, weight_decay, steps, teacher, on_step)
-    seen, best = list[Epoch](), _Best(select_from)
-    with torch.random.fork_rng(devices=[]):
+    update = _Update(module, learning_rate, weight_decay, steps, teacher, penalty, on_step, objective)
+    run = _Run(module, update, select_from, patience, watching or {})
+    settings = (
+        f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}, seed={seed}, "
+        f"weight_decay={weight_decay}, noise={noise}, select_from={select_from}, patience={patience}, "
+        f"{len(data)} sequences, {sum(p.numel() for p in module.parameters())} parameters"
+    )
+    judge = partial(score, module) if objective is None else partial(score_by, objective, module)
+    with torch.random.fork_rng(devices=[]), progress(console, epochs, module) as show:
         torch.manual_seed(seed)
-        for number in range(epochs):
+        if checkpoint is not None:
+            run.resume(checkpoint, settings)
+        while len(run.seen) < epochs and not run.is_stale():
             module.train()
             losses = [update(clean, noisy) for clean, noisy in _batches(data, batch_size, noise)]
-            seen.append(Epoch(number, sum(losses) / len(losses), score(module, validation)))
-            best.offer(seen[-1], module)
+            epoch = run.add(Epoch(len(run.seen), sum(losses) / len(losses), judge(validation)))
+            if checkpoint is not None:
+                run.save(checkpoint, settings)
+            show(len(run.seen), epoch.loss, epoch.validation)
             if on_epoch is not None:
-                on_epoch(seen[-1])
-    module.load_state_dict(best.weights)
+                on_epoch(epoch)
+    module.load_state_dict(run.best)
     module.eval()
-    return History(tuple(seen), best.number)
+    _place(module, teacher, home)
+    return History(tuple(run.seen), run.best_number)
 
 
-def _check(data: Sequences, epochs: int, select_from: int) -> None:
-    if data.y is None:
+def device_named(name: str) -> torch.device:
+    """torch's device of that name; "auto" is CUDA where there is one."""
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(automatic if name == "auto" else name)
+
+
+def _place(module: nn.Module, teacher: Teacher | None, device: torch.device) -> None:
+    module.to(device)
+    if teacher is not None:
+        teacher.module.to(device)
+
+
+def _check(data: Sequences, epochs: int, select_from: int, objective: Objective | None) -> None:
+    if data.y is None and objective is None:
         raise StepcellError("training: the data has no labels 'y'.", "add y to the data file.")
     if not 0 <= select_from < epochs:
         raise StepcellError(
@@ -96,18 +146,53 @@ def _batches(data: Sequences, size: int, noise: Noise | None) -> Iterator[tuple[
         yield batch, batch if noise is None else add_noise(batch, noise, scale)
 
 
-class _Best:
-    """The weights of the epoch with the lowest validation loss."""
+class _Run:
+    """The epochs so far, and the weights of the one with the lowest validation loss."""
 
-    def __init__(self, select_from: int) -> None:
-        self.number = -1
-        self.weights: dict[str, Tensor] = {}
-        self._select_from, self._loss = select_from, math.inf
+    def __init__(
+        self,
+        module: nn.Module,
+        update: "_Update",
+        select_from: int,
+        patience: int | None,
+        watching: Mapping[str, files.Stateful],
+    ) -> None:
+        self.seen: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_number = -1
+        self._module, self._select_from, self._patience = module, select_from, patience
+        self._parts: dict[str, files.Stateful] = {"module": module, "update": update, **watching}
 
-    def offer(self, epoch: Epoch, module: nn.Module) -> None:
-        if epoch.number >= self._select_from and (self.number < 0 or epoch.validation.loss < self._loss):
-            self.number, self._loss = epoch.number, epoch.validation.loss
-            self.weights = copy.deepcopy(module.state_dict())
+    def add(self, epoch: Epoch) -> Epoch:
+        """Note an epoch, and the module's weights if it is the best."""
+        self.seen.append(epoch)
+        loss = self.seen[self.best_number].validation.loss if self.best_number >= 0 else math.inf
+        chosen = self.best_number < 0 or epoch.validation.loss < loss
+        if epoch.number >= self._select_from and chosen:
+            self.best_number, self.best = epoch.number, copy.deepcopy(self._module.state_dict())
+        return epoch
+
+    def is_stale(self) -> bool:
+        """Whether `patience` epochs have passed without a better one."""
+        if self._patience is None or self.best_number < 0:
+            return False
+        return len(self.seen) - 1 - self.best_number >= self._patience
+
+    def save(self, path: Path, settings: str) -> None:
+        """Write everything that the next epoch depends on."""
+        seen = [(e.number, e.loss, e.validation.loss, e.validation.accuracy) for e in self.seen]
+        files.save(
+            path,
+            self._parts,
+            {"settings": settings, "seen": seen, "best": self.best, "best_number": self.best_number},
+        )
+
+    def resume(self, path: Path, settings: str) -> None:
+        """Go on from the file, if there is one."""
+        rest = files.load(path, self._parts, settings)
+        if rest is not None:
+            self.seen = [Epoch(number, loss, Score(*judged)) for number, loss, *judged in rest["seen"]]
+            self.best, self.best_number = dict(rest["best"]), int(rest["best_number"])
 
 
 class _Update:
@@ -120,9 +205,13 @@ class _Update:
         weight_decay: float,
         steps: int,
         teacher: Teacher | None,
+        penalty: Callable[[], Tensor] | None,
         on_step: Callable[[int, int], None] | None,
+        objective: Objective | None,
     ) -> None:
+        self._objective = objective
         self._module, self._teacher, self._on_step = module, teacher, on_step
+        self._penalty = penalty
         self._step, self._steps = 0, steps
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(self._parameters, learning_rate, weight_decay=weight_decay)
@@ -143,6 +232,21 @@ class _Update:
         return loss.item()
 
     def _loss(self, clean: Sequences, noisy: Sequences) -> Tensor:
-        answers = predict(self._module, noisy, clean.y_per_step)
-        loss = task_loss(answers, labels(clean).to(answers.device))
-        return loss if self._teacher is None else self._teacher.blend(loss, answers, clean)
+        if self._objective is not None:
+            loss = self._objective(clean, noisy)
+        else:
+            answers = predict(self._module, noisy, clean.y_per_step)
+            loss = task_loss(answers, labels(clean).to(answers.device))
+            loss = loss if self._teacher is None else self._teacher.blend(loss, answers, clean)
+        return loss if self._penalty is None else loss + self._penalty()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer, its schedule and the step."""
+        parts = {"optimizer": self._optimizer.state_dict(), "rate": self._rate.state_dict()}
+        return {**parts, "step": self._step}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go on from what `state_dict` gave."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rate.load_state_dict(state["rate"])
+        self._step = int(state["step"])

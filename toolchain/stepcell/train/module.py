@@ -1,17 +1,21 @@
 """`to_module`: a Model as a torch module with ordinary parameters; `from_module`: the trained Model back."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from stepcell.ir.graph import writes
+from stepcell.ir.memory import check_memory, stage_ops
 from stepcell.ir.model import FloatArray, Mask, Model, Stage, all_ops
-from stepcell.ir.ops import Activate, Value, writes
+from stepcell.ir.ops import Activate, Value
 from stepcell.ir.verify import verify
 from stepcell.train.fusable import is_fusable
 from stepcell.train.operations import Values, evaluate
 from stepcell.train.stages import Batch, run_stage
+from stepcell.train.straight_through import pass_through
 from stepcell.train.trainable import verify_trainable
 from stepcell.train.weights import MaskedWeights, to_array
 
@@ -62,7 +66,10 @@ class StepModule(nn.Module):
         return tuple(value.name for value in self._function.inputs)
 
     def forward(self, x: Inputs, lengths: Tensor | None = None) -> Any:
-        """The outputs of N sequences; lengths [N] are 1..T (default: all T)."""
+        """The outputs of N sequences; lengths [N] are 1..T (default: all T).
+
+        Raises StepcellError for sequences longer than a memory.
+        """
         outputs = self._run(x, lengths, self._function.outputs)
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -70,9 +77,17 @@ class StepModule(nn.Module):
         """The first output before the softmax or sigmoid that ends it, for losses that bring their own."""
         return self._run(x, lengths, (self._logits,))[0]
 
+    def observe(self, x: Inputs, lengths: Tensor | None, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Values of the step graphs [N, T, ...] or of `finish` [N, ...], by their names in the Model."""
+        return self._run(x, lengths, names)
+
     def get_weight(self, name: str) -> FloatArray:
         """A parameter as it acts now, by its name in the Model."""
         return to_array(self.weights()[name])
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """What the optimizer moves, before its mask, by its name in the Model."""
+        return self.weights.parameter(name)
 
     def get_masks(self) -> dict[str, Mask]:
         """The masks, by the name of their parameter."""
@@ -83,19 +98,23 @@ class StepModule(nn.Module):
         self.weights.set_mask(name, mask)
 
     def _run(self, x: Inputs, lengths: Tensor | None, wanted: tuple[str, ...]) -> tuple[Tensor, ...]:
-        weights, streams = self.weights(), self._streams(x)
+        weights, batch = self._begin(x, lengths)
+        for stage in self._function.stages:
+            record = dict.fromkeys((*stage.outputs, *(name for name in wanted if _defines(stage, name))))
+            run = run_stage(stage, weights, batch, tuple(record), self._fused[stage.name])
+            batch = replace(batch, streams=batch.streams | run.streams, states=run.states)
+        ends = self._finish(weights, batch)
+        return tuple(ends[name] if name in ends else batch.streams[name] for name in wanted)
+
+    def _begin(self, x: Inputs, lengths: Tensor | None) -> tuple[Values, Batch]:
+        """What the operations see: the parameters, and what the first stage starts with."""
+        streams = self._streams(x)
         first = next(iter(streams.values()))
         count, steps = first.shape[:2]
         frames = self._function.frames_per_step
         lengths = torch.full((count,), steps) if lengths is None else lengths // frames
-        lengths, states = lengths.to(first.device), self._initial_states(count)
-        for stage in self._function.stages:
-            record = dict.fromkeys((*stage.outputs, *(name for name in wanted if _defines(stage, name))))
-            batch = Batch(streams, states, lengths, steps)
-            run = run_stage(stage, weights, batch, tuple(record), self._fused[stage.name])
-            streams, states = streams | run.streams, run.states
-        ends = self._finish(weights, states)
-        return tuple(ends[name] if name in ends else streams[name] for name in wanted)
+        check_memory(self._function.name, stage_ops(self._function), lengths.cpu().numpy())
+        return self.weights(), Batch(streams, self._initial_states(count), lengths.to(first.device), steps)
 
     def _streams(self, x: Inputs) -> Values:
         named = dict(x) if isinstance(x, Mapping) else {self.input_names[0]: x}
@@ -114,10 +133,12 @@ class StepModule(nn.Module):
         starts = zip(self._states, self.initial.buffers(), strict=True)
         return {name: start.repeat(count, *[1] * start.ndim) for name, start in starts}
 
-    def _finish(self, weights: Values, states: Values) -> Values:
-        ends = dict(states)
+    def _finish(self, weights: Values, batch: Batch) -> Values:
+        ends = dict(batch.states)
+        exact = {name: x[:, -1] for name, x in batch.through.items()}
         for op in self._function.finish.ops if self._function.finish else ():
             evaluate(op, weights, ends)
+            pass_through((value.name for value in writes(op)), exact, ends)
         return ends
 
 

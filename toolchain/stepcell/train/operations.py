@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, embedding, linear, pad
 
+from stepcell.ir.graph import recurrent_operand
 from stepcell.ir.ops import (
     Activate,
     Append,
@@ -48,12 +49,13 @@ def evaluate(op: Op, weights: Weights, values: Values) -> None:
     """Add what `op` defines to `values`; every tensor is [B, *shape], or [1, *shape] where it is constant."""
     match op:
         case Lstm():
-            h, c = cells.lstm(op, weights, flat(values[op.x]), values[op.h], values[op.c])
+            h, c = cells.lstm(op, weights, flat(values[op.x]), values[recurrent_operand(op)], values[op.c])
             values[op.h_next.name], values[op.c_next.name] = h, c
         case Gru():
-            values[op.h_next.name] = cells.gru(op, weights, flat(values[op.x]), values[op.h])
+            before = values[recurrent_operand(op)]
+            values[op.h_next.name] = cells.gru(op, weights, flat(values[op.x]), values[op.h], before)
         case Rnn():
-            values[op.h_next.name] = cells.rnn(op, weights, flat(values[op.x]), values[op.h])
+            values[op.h_next.name] = cells.rnn(op, weights, flat(values[op.x]), values[recurrent_operand(op)])
         case Mean():
             count = values[op.count].clamp(min=1)
             values[op.y.name] = values[op.total] / count.reshape(-1, *[1] * len(op.y.shape))

@@ -1,16 +1,29 @@
 """A stage over a ragged batch: step by step (scan), or one operation at a time over all steps (fused)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from stepcell.ir.factors import factors_of
+from stepcell.ir.graph import factor_of, reads, writes
 from stepcell.ir.model import Stage
-from stepcell.ir.ops import Binary, Op, Recurrent, reads, writes
-from stepcell.train import fused
+from stepcell.ir.ops import (
+    Append,
+    Attend,
+    Binary,
+    Dense,
+    Op,
+    Recurrent,
+)
+from stepcell.train import fused, memories
 from stepcell.train.cells import Weights
 from stepcell.train.fusable import is_accumulator
 from stepcell.train.operations import Values, evaluate, flat, fold, unfold
+from stepcell.train.straight_through import pass_through
+
+Apply = Callable[[Op, Weights, Values], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +34,8 @@ class Batch:
     states: Values
     lengths: Tensor
     steps: int
+    through: Values = field(default_factory=dict)
+    """What values and states of a scan are [N, T, ...], whatever is computed, which only gives gradients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +46,25 @@ class StageRun:
     states: Values
 
 
-def run_stage(stage: Stage, weights: Weights, batch: Batch, record: tuple[str, ...], fuse: bool) -> StageRun:
-    """Run the stage in its direction; beyond a sequence's length the recorded values are not to be read."""
+def run_stage(
+    stage: Stage,
+    weights: Weights,
+    batch: Batch,
+    record: tuple[str, ...],
+    fuse: bool,
+    apply: Apply = evaluate,
+) -> StageRun:
+    """Run the stage in its direction; beyond a sequence's length the recorded values are not to be read.
+
+    apply: what computes an operation at one step, where stages are not fused.
+    """
     inputs = {value.name: batch.streams[value.name] for value in stage.inputs}
+    changed = {v.name for op in stage.ops for v in writes(op)} | {state for state, _ in stage.updates}
+    through = {name: x for name, x in batch.through.items() if name in changed}
     if stage.direction == "backward":
-        inputs = {name: _reverse(x, batch.lengths) for name, x in inputs.items()}
-    within = Batch(inputs, batch.states, batch.lengths, batch.steps)
-    run = (_fused if fuse else _scan)(stage, weights, within, record)
+        inputs, through = ({n: _reverse(x, batch.lengths) for n, x in v.items()} for v in (inputs, through))
+    within = Batch(inputs, batch.states, batch.lengths, batch.steps, through)
+    run = _fused(stage, weights, within, record) if fuse else _scan(stage, weights, within, record, apply)
     if stage.direction == "backward":
         return StageRun({name: _reverse(x, batch.lengths) for name, x in run.streams.items()}, run.states)
     return run
@@ -50,16 +77,19 @@ def _reverse(x: Tensor, lengths: Tensor) -> Tensor:
     return x[torch.arange(len(x), device=x.device)[:, None], at]
 
 
-def _scan(stage: Stage, weights: Weights, batch: Batch, record: tuple[str, ...]) -> StageRun:
+def _scan(stage: Stage, weights: Weights, batch: Batch, record: tuple[str, ...], apply: Apply) -> StageRun:
     states = dict(batch.states)
     recorded: dict[str, list[Tensor]] = {name: [] for name in record}
     for t in range(batch.steps):
         values = states | {name: x[:, t] for name, x in batch.streams.items()}
+        known = {name: x[:, t] for name, x in batch.through.items()}
         for op in stage.ops:
-            evaluate(op, weights, values)
+            apply(op, weights, values)
+            pass_through((value.name for value in writes(op)), known, values)
         running = t < batch.lengths
         for state, value in stage.updates:
             states[state] = torch.where(_like(running, values[value]), values[value], states[state])
+        pass_through((state for state, _ in stage.updates), known, states)
         for name, past in recorded.items():
             now = states[name] if name in states else values[name]
             past.append(now.expand(len(running), *now.shape[1:]))
@@ -74,13 +104,24 @@ def _fused(stage: Stage, weights: Weights, batch: Batch, record: tuple[str, ...]
     """Values are [N * T, ...], so that an operation cannot tell steps from sequences."""
     count, steps = len(batch.lengths), batch.steps
     updates = dict(stage.updates)
-    constant = {name: x for name, x in batch.states.items() if name not in updates}
+    attended = {name for op in stage.ops if isinstance(op, Attend) for name in (op.keys, op.values, op.count)}
+    read = {name for op in stage.ops if not isinstance(op, Attend) for name in reads(op)} | set(record)
+    still = batch.states.keys() - updates.keys() - (attended - read)
+    constant = {name: x for name, x in batch.states.items() if name in still}
     values = {name: x.repeat_interleave(steps, dim=0) for name, x in constant.items()}
     values |= {name: fold(x) for name, x in batch.streams.items()}
+    factors = factors_of(stage)
     for op in stage.ops:
-        _evaluate_all_steps(op, stage, weights, batch, values)
+        if op not in factors.values():
+            _evaluate_all_steps(op, stage, weights, batch, values)
+    values |= _factored(factors, weights, batch, values, record)
     last = (torch.arange(count, device=batch.lengths.device), batch.lengths - 1)
-    ends = {s: unfold(values[v], count, steps)[last] for s, v in updates.items() if v in values}
+    stored = {op.memory: op for op in stage.ops if isinstance(op, Append)}
+    passing = {s: v for s, v in updates.items() if v in values and s not in stored}
+    ends = {s: unfold(values[v], count, steps)[last] for s, v in passing.items()}
+    ends |= {
+        s: memories.filled(op, unfold(values[op.x], count, steps), batch.lengths) for s, op in stored.items()
+    }
     streams = {name: unfold(values[updates.get(name, name)], count, steps) for name in record}
     return StageRun(streams, batch.states | ends)
 
@@ -89,11 +130,36 @@ def _evaluate_all_steps(op: Op, stage: Stage, weights: Weights, batch: Batch, va
     count, steps = len(batch.lengths), batch.steps
     if isinstance(op, Recurrent):
         x = unfold(flat(values[op.x]), count, steps)
+        factor = factor_of(op, stage.ops)
+        weights = weights if factor is None else fused.multiplied(op, factor, weights)
         values[op.h_next.name] = fold(fused.run(op, weights, x, batch.states))
-    elif is_accumulator(op, stage):
+    elif isinstance(op, Attend):
+        query = unfold(values[op.query], count, steps)
+        full = (batch.states[name] for name in (op.keys, op.values, op.count))
+        values[op.y.name] = fold(memories.attended(op, query, *full))
+    elif is_accumulator(op, stage) and not isinstance(op, Append):
         _accumulate(op, stage, batch, values)
-    else:
+    elif not isinstance(op, Append):
         evaluate(op, weights, values)
+
+
+def _factored(
+    factors: Mapping[str, Dense],
+    weights: Weights,
+    batch: Batch,
+    values: Values,
+    record: tuple[str, ...],
+) -> Values:
+    """What factors make of h before each step, where that is recorded; the layers themselves did without."""
+    found: Values = {}
+    for name, factor in factors.items():
+        if factor.y.name in record:
+            after = unfold(values[name], len(batch.lengths), batch.steps)
+            before = torch.cat([batch.states[factor.x][:, None], after[:, :-1]], dim=1)
+            read = {factor.x: fold(before)}
+            evaluate(factor, weights, read)
+            found[factor.y.name] = read[factor.y.name]
+    return found
 
 
 def _accumulate(op: Op, stage: Stage, batch: Batch, values: Values) -> None:

@@ -38,6 +38,10 @@ class MaskedWeights(nn.Module):
         values = {name: (key, self.values[key]) for name, key in self._keys.items()}
         return {name: value * keep[key] if key in keep else value for name, (key, value) in values.items()}
 
+    def parameter(self, name: str) -> nn.Parameter:
+        """What the optimizer moves, by its name in the Model."""
+        return cast(nn.Parameter, self.values[self._keys[name]])
+
     def set_mask(self, name: str, mask: Mask) -> None:
         """Mask a parameter from now on, and set what the mask prunes to zero."""
         value = self.values[self._keys[name]]
