@@ -15,10 +15,12 @@ from stepcell.errors import StepcellError
 from stepcell.exporters.float_onnx import export_float
 from stepcell.exporters.integer_onnx import export_integer
 from stepcell.importers import import_model
+from stepcell.importers.compressed import originals_of
 from stepcell.importers.onnx.load import parse, read_model
 from stepcell.ir import Block, Model, to_text, verify, verify_lowerable
 from stepcell.ir.files import dump_model, dump_qmodel, source_to_json
-from stepcell.ir.model import Source
+from stepcell.ir.memory import most_steps
+from stepcell.ir.model import Source, all_ops
 from stepcell.ir.qtext import qmodel_to_text
 from stepcell.ir.sequences import Sequences, by_function, load_sequences_for
 from stepcell.lower import lower
@@ -27,7 +29,8 @@ from stepcell.lower.fit import check_fit
 from stepcell.lower.formats import Optimize
 from stepcell.lower.lower import check_max_steps
 from stepcell.quantize import quantize
-from stepcell.quantize.context import Activations, Weights
+from stepcell.quantize.calibrators import Calibrator
+from stepcell.quantize.context import Activations, WeightChoice, Weights
 from stepcell.target import resolve_target
 from stepcell.validate.source_integers import check_source_integers
 
@@ -43,7 +46,11 @@ class Options:
     """None: the one that the core runs fastest."""
     activations: Activations = "auto"
     percentile: float = 100.0
-    weights: Weights = "int8"
+    calibrator: Calibrator = "minmax"
+    """What chooses how much of calibration's magnitudes a scale covers."""
+    bias_correction: bool = False
+    """Biases take in the mean error of their rows over the calibration data."""
+    weights: WeightChoice = "int8"
     rounding: Literal["nearest", "data"] = "nearest"
     """Of weights: each to the nearest integer, or all of a row so that its sums over the data stay right."""
     optimize: Optimize = "size"
@@ -86,11 +93,12 @@ def compile_file(
     resolve_target(options.target)
     check_output(folder)
     on_stage("import")
-    model = import_model(spec, name=options.name, **import_options)  # type: ignore[arg-type]
+    model = import_model(spec, name=options.name, max_steps=options.max_steps, **import_options)  # type: ignore[arg-type]
     data = load_sequences_for(calibration, model.functions)
-    if model.quantized and options.density == 1.0:
-        check_source_integers(quantize(model, data), Path(spec))
-    return compile_model(model, original_of(model, spec), data, folder, options, on_stage)
+    kept = bool(model.quantized) and options.density == 1.0
+    return compile_model(
+        model, original_of(model, spec), data, folder, options, on_stage, Path(spec) if kept else None
+    )
 
 
 def compile_model(
@@ -100,8 +108,12 @@ def compile_model(
     folder: Path,
     options: Options,
     on_stage: OnStage = lambda _: None,
+    quantized: Path | None = None,
 ) -> Path:
-    """Compile a Model, which may have been compressed since it was imported from `original`."""
+    """Compile a Model, which may have been compressed since it was imported from `original`.
+
+    quantized: a file whose own integers the QModel has to compute; checked where its interpreter is there.
+    """
     core, board = resolve_target(options.target)
     _check_delta(options, model)
     _check_max_steps(options, model, calibration)
@@ -111,14 +123,24 @@ def compile_model(
     _dump(options, "01_import", to_text(model))
     if options.density < 1.0:
         on_stage("prune")
-        model = verify(prune(model, density=options.density, block=options.block or preferred_block(core)))
+        removed = 1.0 - options.density
+        model = verify(prune(model, removed, pattern=options.block or preferred_block(core)))
         _dump(options, "02_prune", to_text(model))
     if options.rounding == "data":
-        model = round_to_data(model, calibration, options.weights)
+        model = round_to_data(model, calibration, _rounded_to(options))
     on_stage("quantize")
     qmodel = quantize(
-        model, calibration, options.activations, options.percentile, options.weights, options.delta
+        model,
+        calibration,
+        options.activations,
+        options.percentile,
+        options.weights,
+        options.delta,
+        calibrator=options.calibrator,
+        bias_correction=options.bias_correction,
     )
+    if quantized is not None:
+        check_source_integers(qmodel, quantized)
     _dump(options, "03_quantize", qmodel_to_text(qmodel))
     on_stage("lower")
     about = banner(
@@ -161,11 +183,20 @@ def _bytes(proto: ModelProto) -> bytes:
 
 
 def _check_max_steps(options: Options, model: Model, calibration: Sequences) -> None:
-    """Functions that read whole sequences need to know how long those are; steps run for ever."""
+    """Functions that read whole sequences need to know how long those are; steps run for ever.
+
+    A memory of every step bounds either.
+    """
+    rows = most_steps(all_ops(model))
+    if rows is not None and (options.max_steps or 0) > rows:
+        raise StepcellError(
+            f"--max-steps {options.max_steps}: the memories of {model.name} have {rows} rows.",
+            "import the model with as many max_steps.",
+        )
     fed = by_function(model.functions, calibration)
     whole = [function for function in model.functions if not function.is_step]
     if not whole:
-        if options.max_steps is not None:
+        if options.max_steps is not None and rows is None:
             raise StepcellError(
                 f"--max-steps {options.max_steps}: {model.name} is causal, and runs any number of steps.",
                 "leave it out.",
@@ -173,6 +204,16 @@ def _check_max_steps(options: Options, model: Model, calibration: Sequences) -> 
         return
     longest = max(int(fed[f.name].lengths.max()) // f.frames_per_step for f in whole)
     check_max_steps(model, options.max_steps, longest)
+
+
+def _rounded_to(options: Options) -> Weights:
+    """Rounding by data has to know what each matrix will hold."""
+    if options.weights == "auto":
+        raise StepcellError(
+            "--rounding data does not go with --weight-bits auto, which has to try what rounding costs.",
+            "choose 4 or 8 bits, or leave --rounding out.",
+        )
+    return options.weights
 
 
 def _check_delta(options: Options, model: Model) -> None:
@@ -195,9 +236,11 @@ def _check_delta(options: Options, model: Model) -> None:
 def original_of(model: Model, spec: str) -> Original:
     """The source itself if it is ONNX, its external data inside; else the imported Model's own export.
 
-    That export was proven equal to the source to 1e-5 on import.
+    That export was proven equal to the source to 1e-5 on import. A compressed model's file keeps its own.
     """
     assert model.source is not None
+    if spec.endswith(".npz"):
+        return Original(originals_of(Path(spec)), model.source)
     if model.source.kind == "onnx":
         return Original({model.main.name: _with_external_data(Path(spec))}, model.source)
     return Original(_exports(model), model.source)

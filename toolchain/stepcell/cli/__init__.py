@@ -10,7 +10,17 @@ from stepcell import __version__
 from stepcell.cli.console import examples
 from stepcell.errors import StepcellError
 
-COMMANDS = ("inspect", "compile", "run", "validate", "profile", "targets", "doctor")
+COMMANDS = (
+    "inspect",
+    "compress",
+    "sensitivity",
+    "compile",
+    "run",
+    "validate",
+    "profile",
+    "targets",
+    "doctor",
+)
 
 
 class _Commands(click.Group):

@@ -11,6 +11,7 @@ from stepcell.cli.console import Number, examples, existing, print_json, print_l
 from stepcell.cli.source_options import import_arguments, source_options
 
 STAGES = 5
+_WEIGHTS: dict[str, Literal["int8", "int4", "auto"]] = {"8": "int8", "4": "int4", "auto": "auto"}
 
 
 @click.command(
@@ -59,15 +60,16 @@ STAGES = 5
     default="auto",
     show_default=True,
     help="What recurrent layers read: int8 inputs, or int16 inputs, or int16 inputs and states (otherwise "
-    "states are int16, too, but read rounded to int8). auto takes int16 inputs where "
-    "calibration shows an error above 2 % that they at least halve.",
+    "states are int16, too, but read rounded to int8). auto takes int16 inputs, and int16 states for the "
+    "most sensitive layers, where calibration shows an error above 2 % that they at least halve.",
 )
 @click.option(
     "--weight-bits",
-    type=click.Choice(["8", "4"]),
+    type=click.Choice(["8", "4", "auto"]),
     default="8",
     show_default=True,
-    help="Of a recurrent layer's matrices. 4 take about half the flash and cost accuracy.",
+    help="Of a recurrent layer's matrices. 4 take about half the flash and cost accuracy. auto: 4, but 8 for "
+    "the matrices that calibration shows to need them.",
 )
 @click.option(
     "--rounding",
@@ -105,13 +107,26 @@ STAGES = 5
     show_default=True,
     help="Of |value| in calibration, for the scales.",
 )
+@click.option(
+    "--calibrator",
+    type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How much of |value| in calibration a scale covers: all of it; a percentile (99.99 unless "
+    "--percentile says so); what leaves the least squared error; what keeps the most of its distribution.",
+)
+@click.option(
+    "--bias-correction",
+    is_flag=True,
+    help="Let biases take in the mean error of their rows over the calibration data.",
+)
 @source_options
 @click.option(
     "--max-steps",
     type=click.IntRange(1, 65535),
     metavar="STEPS",
-    help="Longest sequence of a model that reads whole ones: bidirectional, or in several stages. Required "
-    "for those; costs RAM for what one stage leaves to the next.",
+    help="Longest sequence of a model that reads whole ones: bidirectional, in several stages, or with "
+    "attention. Required for the first two; costs RAM for what one stage leaves to the next.",
 )
 @click.option("--dump-ir", type=existing, metavar="DIR", help="Write the model as text after each pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
@@ -123,12 +138,14 @@ def command(
     density: float,
     block: str | None,
     activations: Literal["auto", "int8", "int16", "int16-states"],
-    weight_bits: Literal["8", "4"],
+    weight_bits: Literal["8", "4", "auto"],
     rounding: Literal["nearest", "data"],
     optimize: Literal["size", "speed"],
     form: str | None,
     delta: int | None,
     percentile: float,
+    calibrator: Literal["minmax", "percentile", "mse", "entropy"],
+    bias_correction: bool,
     max_steps: int | None,
     dump_ir: Path | None,
     as_json: bool,
@@ -152,7 +169,9 @@ def command(
         block=None if block is None else _block(block),
         activations=activations,
         percentile=percentile,
-        weights="int4" if weight_bits == "4" else "int8",
+        calibrator=calibrator,
+        bias_correction=bias_correction,
+        weights=_WEIGHTS[weight_bits],
         rounding=rounding,
         optimize=optimize,
         format=form,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 console = Console()
@@ -61,6 +62,11 @@ def progress(stages: int) -> Iterator[Begin]:
 def print_line(start: str, rest: str, style: str) -> None:
     """One line whose start is coloured; brackets in it are no markup, and it is not wrapped."""
     console.print(Text(start, style) + Text(rest), soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table in its full width, even where that is more than the terminal's."""
+    Console(width=max(console.width, 110)).print(table)
 
 
 def print_json(data: dict[str, Any] | list[Any]) -> None:

@@ -19,8 +19,14 @@ from stepcell.cli.source_options import import_arguments, source_options
 )
 @click.argument("model")
 @source_options
+@click.option(
+    "--max-steps",
+    type=click.IntRange(1, 65535),
+    metavar="STEPS",
+    help="Longest sequence, where attention stores all its steps; by default the file's, or 256.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str, as_json: bool, **options: Any) -> None:
+def command(model: str, max_steps: int | None, as_json: bool, **options: Any) -> None:
     """Import MODEL, check it against its source, and describe it.
 
     Exit code 2 if it cannot be imported or turned into C; every node that stands in the way is one line.
@@ -32,7 +38,7 @@ def command(model: str, as_json: bool, **options: Any) -> None:
     try:
         with progress(1) as begin:
             begin("import")
-            inspection = inspect(import_model(model, **import_arguments(**options)))
+            inspection = inspect(import_model(model, max_steps=max_steps, **import_arguments(**options)))
     except StepcellError as refusal:
         if not refusal.problems:
             raise
@@ -58,6 +64,8 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         return
     console.print(found["text"], highlight=False, markup=False, soft_wrap=True)
     counts = f"{found['macs_per_step']:,} MACs a step, {found['state_values']:,} state values"
+    if found["macs_at_end"]:
+        counts = f"{counts}, {found['macs_at_end']:,} MACs once at the end"
     print_line("", f"{found['parameters']:,} parameters, {counts}", "")
     if found["supported"]:
         print_line("supported", "", "green")

@@ -1,17 +1,28 @@
 """`prune`: one-shot pruning of a Model, without retraining."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepcell.compress.importance import Criterion, magnitude
-from stepcell.compress.pattern import Matrix, keep_masks
+from stepcell.compress.budget import (
+    DEFAULT_FRACTION,
+    DEFAULT_PATTERN,
+    Budget,
+    Matrix,
+    Scope,
+    budget_of,
+    keep_masks,
+)
+from stepcell.compress.criteria import SECOND_ORDER, criterion_named
+from stepcell.compress.importance import Criterion, Scores, gates_of, needed
+from stepcell.compress.pattern import Pattern, Units, parse_pattern, stored_block
+from stepcell.compress.units import remove_weights_in_units
 from stepcell.errors import StepcellError
-from stepcell.ir.model import Block, BoolArray, FloatArray, Mask, Model, all_ops, recurrent_ops
-from stepcell.ir.ops import Gru, Lstm, Op
-from stepcell.ir.ops import matrices as matrices_of
+from stepcell.ir.graph import matrices as matrices_of
+from stepcell.ir.model import Block, BoolArray, Mask, Model, all_ops, recurrent_ops
+from stepcell.ir.ops import Gru, Lstm, Op, Recurrent
 from stepcell.ir.row_order import (
     Order,
     grain_of,
@@ -21,32 +32,58 @@ from stepcell.ir.row_order import (
     row_order,
     update_row_order,
 )
+from stepcell.ir.sequences import Sequences
 from stepcell.ir.verify import verify
-
-Scope = Literal["global", "matrix"]
-DEFAULT_BLOCK = Block(4, 2)
 
 
 def prune(
     model: Model,
-    density: float = 0.25,
-    block: Block = DEFAULT_BLOCK,
+    fraction: float | None = None,
+    criterion: str | Criterion = "magnitude",
+    pattern: str | Pattern | Units = DEFAULT_PATTERN,
     *,
-    matrices: Sequence[str] | None = None,
+    data: Sequences | None = None,
     scope: Scope = "global",
-    criterion: Criterion = magnitude,
+    gates: Mapping[str, float] | None = None,
+    keep_diagonal: bool = False,
+    matrices: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Model:
-    """Keep the fraction `density` (0-1] of the weights: the blocks with the highest mean score.
+    """Remove the fraction `fraction` [0, 1) of the weights: the blocks whose scores are lowest on average.
 
-    `matrices` names what is pruned; by default the input and recurrent matrices of every recurrent
-    operation. scope="global" gives all of them one budget, "matrix" each the same density. The masks are
-    stored in the Model in its own row order; what an earlier mask pruned stays pruned.
-    Raises StepcellError for an unknown matrix or a density that is none.
+    fraction: 0.8 by default; N:M patterns say themselves what they remove. criterion: a name of
+    `criteria.CRITERIA`, "second-order", or a function; some need `data`, calibration sequences. pattern:
+    "unstructured", "4x2", "2:4" or "units" (a truly smaller model: `remove_units`). scope: what shares a
+    budget, all matrices, each one ("matrix"), or each group of rows that a kernel computes at once ("rows":
+    balanced). gates: kept fractions of gates by letter (i o f c; z r n) in place of 1 - fraction.
+    keep_diagonal: the diagonals of recurrent matrices stay, with their blocks. matrices: what is pruned, by
+    default the input and recurrent matrices of every recurrent operation.
+
+    The masks are stored in the Model in its own row order; what an earlier mask pruned stays pruned.
+    Raises StepcellError for unknown names, fractions that are none, and what does not go together.
     """
-    weights = {name: model.weights[name] for name in prunable(model, matrices)}
-    masks = choose_masks(
-        model, weights, model.masks, density=density, block=block, scope=scope, criterion=criterion
-    )
+    pattern = parse_pattern(pattern) if isinstance(pattern, str) else pattern
+    if pattern == "units":
+        _refuse_options(scope=scope != "global", gates=gates, keep_diagonal=keep_diagonal, matrices=matrices)
+        removed = DEFAULT_FRACTION if fraction is None else fraction
+        return remove_weights_in_units(model, removed, criterion, data=data, seed=seed)
+    if criterion == SECOND_ORDER:
+        from stepcell.compress.second_order import prune_in_closed_form
+
+        return prune_in_closed_form(
+            model,
+            needed(data, SECOND_ORDER),
+            fraction,
+            pattern,
+            matrices=matrices,
+            scope=scope,
+            gates=gates,
+            keep_diagonal=keep_diagonal,
+            seed=seed,
+        )
+    budget = budget_of(fraction, pattern, scope, gates, keep_diagonal)
+    names = prunable(model, matrices)
+    masks = choose_masks(model, criterion_named(criterion, seed)(model, data), budget, names)
     pruned = {name: np.where(mask.keep, model.weights[name], 0.0) for name, mask in masks.items()}
     return verify(model.with_weights(pruned, masks))
 
@@ -76,6 +113,35 @@ def row_orders(model: Model, block: Block) -> dict[str, Order]:
     }
 
 
+def choose_masks(model: Model, scores: Scores, budget: Budget, names: Sequence[str]) -> dict[str, Mask]:
+    """What to keep of the named matrices, by their scores, out of what the model's masks still keep."""
+    block = stored_block(budget.pattern)
+    orders, ops = row_orders(model, block), {name: op for op in all_ops(model) for name in matrices_of(op)}
+    found = [
+        Matrix(
+            _rows(scores[name]),
+            orders[name],
+            _rows(_alive(model.masks.get(name), model.weights[name].shape)),
+            _rows(_diagonal(ops[name], name, model.weights[name].shape, budget.keep_diagonal)),
+            gates_of(ops[name]),
+        )
+        for name in names
+    ]
+    keeps = keep_masks(found, budget)
+    shapes = [model.weights[name].shape for name in names]
+    return {n: Mask(k.reshape(s), block) for n, k, s in zip(names, keeps, shapes, strict=True)}
+
+
+def _refuse_options(**given: object) -> None:
+    """What says where weights lie in a matrix says nothing about whole units."""
+    wrong = next((name for name, value in given.items() if value), None)
+    if wrong is not None:
+        raise StepcellError(
+            f"pruning: '{wrong}' does not go with the pattern 'units'.",
+            "leave it out; remove_units chooses layers.",
+        )
+
+
 def _order(op: Op, rows: int, group: int) -> Order:
     grain = grain_of(group)
     match op:
@@ -91,33 +157,13 @@ def _order(op: Op, rows: int, group: int) -> Order:
             return row_order(rows, grain)
 
 
-def choose_masks(
-    model: Model,
-    weights: Mapping[str, FloatArray],
-    masks: Mapping[str, Mask],
-    *,
-    density: float,
-    block: Block,
-    scope: Scope,
-    criterion: Criterion,
-) -> dict[str, Mask]:
-    """What to keep of `weights`, which may have been trained on since, out of what `masks` still keep.
-
-    `model` only tells what layers the matrices belong to.
-    """
-    if not 0.0 < density <= 1.0:
-        raise StepcellError(f"pruning: the density {density} is no kept fraction.", "0.25 keeps a quarter.")
-    orders = row_orders(model, block)
-    found = {
-        name: Matrix(_rows(criterion(array)), orders[name], _rows(_alive(masks.get(name), array.shape)))
-        for name, array in weights.items()
-    }
-    kept: dict[str, Mask] = {}
-    for group in [tuple(found)] if scope == "global" else [(name,) for name in found]:
-        keeps = keep_masks([found[name] for name in group], block, density)
-        shaped = {name: keep.reshape(weights[name].shape) for name, keep in zip(group, keeps, strict=True)}
-        kept |= {name: Mask(keep, block) for name, keep in shaped.items()}
-    return kept
+def _diagonal(op: Op, name: str, shape: tuple[int, ...], wanted: bool) -> BoolArray:
+    """Where each gate of a recurrent matrix reads its own unit."""
+    gates = len(gates_of(op))
+    square = isinstance(op, Recurrent) and name == op.recurrent_weights and shape[0] == gates * shape[1]
+    if not wanted or not square:
+        return np.zeros(shape, np.bool_)
+    return np.tile(np.eye(shape[1], dtype=np.bool_), (gates, 1))
 
 
 def _rows(array: NDArray[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepcell.errors import StepcellError
-from stepcell.ir import Model, macs_per_step, parameter_count, to_text, verify_lowerable
+from stepcell.ir import Model, macs_at_end, macs_per_step, parameter_count, to_text, verify_lowerable
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Inspection:
             "name": self.model.name,
             "parameters": parameter_count(self.model),
             "macs_per_step": macs_per_step(self.model),
+            "macs_at_end": macs_at_end(self.model),
             "state_values": sum(state.initial.size for state in self.model.states),
             "supported": self.unsupported is None,
             "unsupported": self.unsupported,

@@ -32,13 +32,14 @@ class Judge:
 
     def accuracy(self, outputs: Outputs) -> float | None:
         """Share of decisions that the labels confirm; None without labels."""
-        return None if self.y is None else agreement(self._decisions(outputs), self.y, self.lengths)
+        return None if self.y is None else agreement(self.decisions(outputs), self.y, self.lengths)
 
     def agreement(self, found: Outputs, wanted: Outputs) -> float:
         """Share of equal decisions, 0-1."""
-        return agreement(self._decisions(found), self._decisions(wanted), self.lengths)
+        return agreement(self.decisions(found), self.decisions(wanted), self.lengths)
 
-    def _decisions(self, outputs: Outputs) -> Labels:
+    def decisions(self, outputs: Outputs) -> Labels:
+        """What the judged output says, [N], or [N, T] of every step."""
         token = self.function.outputs[0].value.dtype == "token"
         return labels(outputs[self.function.name][0], self.threshold, token)
 
