@@ -28,7 +28,7 @@ from stepcell.emit import emit
 from stepcell.lower import lower
 from stepcell.lower.block import preferred_block
 from stepcell.lower.formats import Optimize
-from stepcell.lower.plan import Body
+from stepcell.lower.parts import Body
 from stepcell.quantize import quantize
 from stepcell.report.profile import profile_bundle
 from stepcell.run.emulators import COUNTING, emulators_of
@@ -100,7 +100,7 @@ def measure(case: Case) -> Row:
     )
     data = random_sequences(rng, model)
     if case.density < 1.0:
-        model = prune(model, case.density, preferred_block(core), scope="matrix")
+        model = prune(model, 1.0 - case.density, pattern=preferred_block(core), scope="matrix")
     plan = lower(quantize(model, data), core, optimize=case.optimize)
     with tempfile.TemporaryDirectory() as folder:
         cost = profile_bundle(emit(plan, Path(folder) / "bench", {}, {}))

@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stepcell.ir.operators import FunctionName, Operator, ReduceKind
 from stepcell.ir.ops import (
     Activate,
     Binary,
-    FunctionName,
     Normalize,
-    Operator,
     Reduce,
-    ReduceKind,
     Take,
     Value,
 )
@@ -32,6 +30,7 @@ FUNCTIONAL = (
     "smaller",
     "softmax",
     "normalize",
+    "log_softmax",
 )
 _ANY: tuple[FunctionName, ...] = (
     *("leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "hard_sigmoid", "hard_swish"),
@@ -51,7 +50,7 @@ _ANY: tuple[FunctionName, ...] = (
 _POSITIVE: tuple[FunctionName, ...] = ("log", "sqrt", "reciprocal", "power")
 
 
-def functional(build: "Build", kind: str, x: Value) -> Value:  # noqa: C901 - one case a kind
+def functional(build: "Build", kind: str, x: Value) -> Value:  # noqa: C901, PLR0912 - one case a kind
     """What a prelude makes of the input [n]."""
     rng = build.rng
     match kind:
@@ -89,6 +88,8 @@ def functional(build: "Build", kind: str, x: Value) -> Value:  # noqa: C901 - on
             return _combined(build, "min", x, build.take(x, np.roll(np.arange(x.size), 1)))
         case "softmax":
             return _applied(build, x, "softmax")
+        case "log_softmax":
+            return _applied(build, x, "log_softmax")
         case _:
             return _normalized(build, x)
 

@@ -11,6 +11,7 @@ from random_cells import BOUNDED, random_cell
 from random_functions import FUNCTIONAL, functional
 from random_windows import WINDOWS, windowed
 from stepcell.ir import Block, Mask, State
+from stepcell.ir.operators import FunctionName, Operator
 from stepcell.ir.ops import (
     RELU,
     TANH,
@@ -21,12 +22,10 @@ from stepcell.ir.ops import (
     Count,
     Dense,
     Dtype,
-    FunctionName,
     Gru,
     Lstm,
     Mean,
     Op,
-    Operator,
     Rnn,
     Take,
     Value,

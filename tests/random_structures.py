@@ -4,15 +4,17 @@ Built straight from the IR, like random_models.py; a seed names a model.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from random_attention import attend, remember
 from random_graphs import LAYERS, Build
 from stepcell.ir import Finish, Function, Model, Stage, verify
 from stepcell.ir.model import Direction
-from stepcell.ir.ops import Concat, Dense, Embed, Gru, Lstm, Recurrent, Rnn, Take, Value
+from stepcell.ir.ops import ArgMax, Concat, Dense, Embed, Gru, Lstm, Recurrent, Rnn, Take, Value
 from stepcell.ir.qmodel import IntArray, QFunction, QModel
 from stepcell.ir.sequences import Sequences
 from stepcell.quantize import quantize
@@ -181,6 +183,8 @@ def _step(made: _Structure, read: list[Value], shared: Recurrent | None) -> list
     y = _layer(made, x, shared)
     z = _layer(made, y, None)
     every = build.dense(z, "sigmoid" if build.rng.random() < 0.3 else None)
+    if _one_in(build, 4):
+        every = build.add(ArgMax(every.name, Value(f"class{build.made}", (), "token")))
     state = _state(build, z)
     end = build.dense(Value(state, z.shape), at_end=True)
     made.end_stage(read, [every])
@@ -229,14 +233,16 @@ def _pairs(made: _Structure, read: list[Value], shared: Recurrent | None, finish
 
 
 def _repeated(made: _Structure, read: list[Value], shared: Recurrent | None) -> list[str]:
-    """An autoencoder: a stage whose last state is all that the next one reads."""
+    """An autoencoder: a stage whose last state is all that the next one reads; in some, its memory, too."""
     build = made.build
     x = made.joined([made.vector(value) for value in read])
     y = _layer(made, x, shared)
     code = _state(build, y)
+    attends = _one_in(build, 2)
+    memory = remember(build, y, y, rows=8)[1] if attends else None
     made.end_stage(read, [])
     z = _layer(made, Value(code, y.shape), None)
-    every = build.dense(z)
+    every = build.dense(z if memory is None else made.joined([z, attend(build, z, memory)]))
     made.end_stage([], [every])
     return [every.name]
 
@@ -247,6 +253,11 @@ _STRUCTURES = {
     "bidirectional_finish": _bidirectional_finish,
     "repeated": _repeated,
 }
+
+
+def _one_in(build: Build, times: int) -> bool:
+    """A draw that leaves the others as they are."""
+    return bool(build.rng.spawn(1)[0].integers(times) == 0)
 
 
 def _state(build: Build, y: Value) -> str:
@@ -312,10 +323,10 @@ def _fed(rng: Generator, function: Function, count: int, steps: int) -> Sequence
 
 
 def random_quantized(
-    rng: Generator, activations: Activations = "int8", **overrides: object
+    rng: Generator, activations: Activations = "int8", **overrides: Any
 ) -> tuple[Model, QModel, Sequences]:
     """A random structure, quantized on random data, and the data."""
-    model = random_structure(rng, **overrides)  # type: ignore[arg-type]
+    model = random_structure(rng, **overrides)
     data = random_data(rng, model)
     return model, quantize(model, data, activations), data
 

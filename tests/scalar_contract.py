@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import scalar_attention
 import scalar_functions
 from stepcell.ir import qmodel as q
 from stepcell.ir.qfunctions import QFunctional
@@ -189,16 +190,18 @@ def evaluate(op: q.QOp, values: dict[str, Vector]) -> None:
     match op:
         case q.QLstm():
             values[op.h_next.name], values[op.c_next.name] = lstm(
-                op, values[op.x], values[op.held or op.h], values[op.c]
+                op, values[op.x], values[op.recurrent_input or op.h], values[op.c]
             )
         case q.QGru():
-            values[op.h_next.name] = gru(op, values[op.x], values[op.h], values[op.held or op.h])
+            values[op.h_next.name] = gru(op, values[op.x], values[op.h], values[op.recurrent_input or op.h])
         case q.QRnn():
-            values[op.h_next.name] = rnn(op, values[op.x], values[op.held or op.h])
+            values[op.h_next.name] = rnn(op, values[op.x], values[op.recurrent_input or op.h])
         case q.QDense():
             values[op.y.name] = dense(op, values[op.x])
         case q.QConv():
             values[op.y.name] = conv(op, values[op.x])
+        case q.QAppend() | q.QAttend():
+            values[op.y.name] = scalar_attention.evaluate(op, values)
         case QTfliteLstm():
             raise NotImplementedError(f"{type(op).__name__} keeps TFLite's contract")
         case functional if isinstance(functional, QFunctional):

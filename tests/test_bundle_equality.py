@@ -40,12 +40,12 @@ def draw(folder: Path, seed: int) -> Case:
     """Model `seed`; every second one as a user would get it, the others with a kernel forced."""
     turn = seed // BATCHES
     if turn % 2 == 0:
-        return make_case(folder, seed)
+        return make_case(folder, seed, attention=None)
     kernel = KERNELS[turn // 2 % len(KERNELS)]
     rng = np.random.default_rng(seed)
     weights: Weights = "int4" if kernel.weight_limit == 7 else "int8"
     activations: Activations = "int8" if kernel.input_bits == 8 else "int16"
-    qmodel, _ = random_qmodel(rng, activations, weights, name=f"m{seed}")
+    qmodel, _ = random_qmodel(rng, activations, weights, name=f"m{seed}", attention=None)
     return compile_case(folder, qmodel, rng, preferring(M4, kernel))
 
 
@@ -145,4 +145,4 @@ def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -
     cells = [op.c for case in cases for op in case.qmodel.all_ops if isinstance(op, QLstm)]
     assert len(cells) > 20
     saturated = sum(any(case.reference.saturations.values()) for case in cases)
-    assert saturated >= 4
+    assert saturated >= 5

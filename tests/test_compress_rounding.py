@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stepcell.compress import prune, round_to_data
-from stepcell.ir import Block, Model
+from stepcell.ir import Model
 from stepcell.ir.model import FloatArray, recurrent_ops
 from stepcell.ir.qmodel import QDense, QGru, QLstm, QRnn
 from stepcell.ir.sequences import Sequences
@@ -58,7 +58,7 @@ def test_sums_over_the_data_come_nearer_to_the_float_model(cell: str) -> None:
 
 def test_pruned_weights_stay_zero() -> None:
     data = correlated()
-    model = prune(classifier("gru", INPUTS, 16), density=0.5, block=Block(4, 2))
+    model = prune(classifier("gru", INPUTS, 16), fraction=0.5, pattern="4x2")
     rounded = round_to_data(model, data)
     for name, mask in model.masks.items():
         assert not rounded.weights[name][~mask.keep].any()

@@ -23,6 +23,7 @@ from stepcell.ir.qtext import qmodel_to_text
 from stepcell.lower import delta, lower
 from stepcell.lower.kernels import Kernel
 from stepcell.quantize import quantize
+from stepcell.quantize.context import Activations
 from stepcell.quantize.delta import hold_inputs
 from stepcell.reference.integer_model import run_integer
 from stepcell.reference.integer_session import run_integer_in_onnx_runtime
@@ -262,11 +263,11 @@ def test_sums_stay_in_the_state_and_start_as_accumulators_do() -> None:
         ("lstm", "int16", "input matrix reads 16 bits"),
     ],
 )
-def test_layers_that_cannot_be_held_are_refused(layer: str, activations: str, reason: str) -> None:
+def test_layers_that_cannot_be_held_are_refused(layer: str, activations: Activations, reason: str) -> None:
     rng = np.random.default_rng(0)
     model = random_model(rng, layers=(layer,), max_units=8)
     with pytest.raises(StepcellError, match=reason):
-        quantize(model, random_sequences(rng, model), activations, delta=1)  # type: ignore[arg-type]
+        quantize(model, random_sequences(rng, model), activations, delta=1)
 
 
 @pytest.mark.parametrize("threshold", [-1, 128])

@@ -17,7 +17,7 @@ from stepcell.lower import lower
 CORE = replace(
     M4,
     costs={
-        "glue": {"call": 5.0, "stack": 96.0},
+        "glue": {"call": 5.0, "address": 4, "stack": 32.0},
         **{f"sc_{name}": {} for name in ("copy", "view_s8", "gru", "lstm", "dense", "sigmoid")},
         **{f"sc_matvec_{k}_s{b}": {"group": 60.0, "item": 12.0} for k in ("dense", "4x1") for b in (8, 16)},
     },

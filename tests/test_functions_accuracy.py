@@ -6,7 +6,18 @@ from numpy.typing import NDArray
 
 from stepcell.errors import StepcellError
 from stepcell.ir import Function, Model, Stage, verify
-from stepcell.ir.ops import Activate, Binary, Constant, FunctionName, Normalize, Op, Reduce, Take, Value
+from stepcell.ir.graph import writes
+from stepcell.ir.operators import FunctionName, ReduceKind
+from stepcell.ir.ops import (
+    Activate,
+    Binary,
+    Constant,
+    Normalize,
+    Op,
+    Reduce,
+    Take,
+    Value,
+)
 from stepcell.ir.qfunctions import QAbs, QHypot, QLeaky, QLinear, QLookup, QReduce
 from stepcell.ir.qmodel import QActivate, QModel, QMul
 from stepcell.ir.qvalue import QValue
@@ -20,7 +31,7 @@ from stepcell.reference.integer_model import run_integer
 def of_ops(ops: tuple[Op, ...], size: int, weights: dict[str, NDArray[np.float64]] | None = None) -> Model:
     """x [size] -> ops -> the last one's value, at every step."""
     x = Value("x", (size,))
-    output = ops[-1].y.name  # type: ignore[union-attr]
+    output = writes(ops[-1])[0].name
     stage = Stage("main", (x,), ops, (), (output,))
     return verify(Model("net", (Function("main", (x,), (stage,), None, (output,)),), (), weights or {}))
 
@@ -201,11 +212,11 @@ def test_a_power_spectrum_and_its_logarithm_keep_the_small_bins() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sum", "mean"])
-def test_a_norm_of_rows(kind: str) -> None:
+def test_a_norm_of_rows(kind: ReduceKind) -> None:
     ops = (
         Take("x", Value("rows", (3, 40)), tuple(range(120))),
         Activate("rows", Value("squares", (3, 40)), "square"),
-        Reduce("squares", Value("total", (3,)), kind),  # type: ignore[arg-type]
+        Reduce("squares", Value("total", (3,)), kind),
         Activate("total", Value("y", (3,)), "sqrt"),
     )
     qmodel, error = errors(of_ops(ops, 120), np.random.default_rng(0).normal(size=(300, 120)))
@@ -214,10 +225,10 @@ def test_a_norm_of_rows(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sum", "mean", "max", "min"])
-def test_a_reduction_of_rows(kind: str) -> None:
+def test_a_reduction_of_rows(kind: ReduceKind) -> None:
     ops = (
         Take("x", Value("rows", (3, 40)), tuple(range(120))),
-        Reduce("rows", Value("y", (3,)), kind),  # type: ignore[arg-type]
+        Reduce("rows", Value("y", (3,)), kind),
     )
     _, error = errors(of_ops(ops, 120), np.random.default_rng(0).normal(size=(300, 120)))
     assert error.max() <= 1.5
@@ -244,6 +255,18 @@ def test_a_softmax_errs_by_less_than_20_units(largest: float) -> None:
     x = np.random.default_rng(0).uniform(-largest, largest, (300, 50))
     _, error = errors(of_ops((soft, Take("soft", Value("y", (50,)), tuple(range(50)))), 50), x)
     assert error.max() <= 20.0
+
+
+@pytest.mark.parametrize(("n", "units"), [(2, 6.0), (50, 8.0), (1000, 48.0)])
+@pytest.mark.parametrize("largest", [0.1, 1.0, 10.0, 100.0])
+def test_a_log_softmax_errs_by_few_units_and_more_where_n_are_equally_likely(
+    largest: float, n: int, units: float
+) -> None:
+    """The largest probability, down to 1 / n, is one of 2^15 numbers."""
+    soft = Activate("x", Value("soft", (n,)), "log_softmax")
+    x = np.random.default_rng(0).uniform(-largest, largest, (300, n))
+    _, error = errors(of_ops((soft, Take("soft", Value("y", (n,)), tuple(range(n)))), n), x)
+    assert error.max() <= units
 
 
 def test_a_quotient_errs_by_less_than_2_units() -> None:

@@ -1,5 +1,7 @@
 """The runtime's functions of one step against the reference, over whole ranges and random numbers."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from stepcell.ir.qfunctions import (
     QRepeat,
     QSoftmax,
 )
-from stepcell.ir.qvalue import QValue
+from stepcell.ir.qvalue import Bits, QValue
 from stepcell.quantize.functions import normalize_numbers
 from stepcell.reference import integer_functions as reference
 from stepcell.reference.float_ops import softmax
@@ -52,12 +54,14 @@ def test_a_lookup_equals_the_reference_for_every_int16(runtime: Runtime, shift: 
 
 
 @pytest.mark.parametrize("sign", ["none", "even", "odd"])
-def test_octaves_equal_the_reference_for_every_int16(runtime: Runtime, sign: str) -> None:
+def test_octaves_equal_the_reference_for_every_int16(
+    runtime: Runtime, sign: Literal["none", "even", "odd"]
+) -> None:
     function = "sc_octaves" + ("" if sign == "none" else f"_{sign}")
     for table in tables(353):
         y = np.zeros(65536, np.int16)
         getattr(runtime, function)(y, EVERY, 65536, table.astype(np.int16))
-        np.testing.assert_array_equal(y, reference.octaves(QOctaves("x", Y, table, sign), WIDE))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(y, reference.octaves(QOctaves("x", Y, table, sign), WIDE))
 
 
 def test_octaves_pass_through_their_nodes() -> None:
@@ -235,10 +239,10 @@ def test_normalization_equals_the_reference_and_is_close(
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_embedding_equals_the_reference_for_every_token(runtime: Runtime, bits: int) -> None:
+def test_embedding_equals_the_reference_for_every_token(runtime: Runtime, bits: Bits) -> None:
     limit = 1 << (bits - 1)
     table = np.random.default_rng(0).integers(-limit, limit, (30, 5))
     y = np.zeros((65536, 5), f"int{bits}")
     getattr(runtime, f"sc_embed_s{bits}")(y, EVERY, 65536, table.astype(f"int{bits}"), 30, 5)
-    op = QEmbed("x", QValue("y", (5,), bits, 1.0), table)  # type: ignore[arg-type]
+    op = QEmbed("x", QValue("y", (5,), bits, 1.0), table)
     np.testing.assert_array_equal(y, reference.embed(op, WIDE))

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from stepcell.ir.ops import Activate, Append, Attend, Normalize, Reduce, Value
+from stepcell.ir.operators import FunctionName, ReduceKind
+from stepcell.ir.ops import (
+    Activate,
+    Append,
+    Attend,
+    Normalize,
+    Reduce,
+    Value,
+)
 from stepcell.reference import float_ops
 from stepcell.reference.float_functions import _FUNCTIONS
 
@@ -12,20 +20,20 @@ from stepcell.train import functions  # noqa: E402 - after the check for torch
 
 
 @pytest.mark.parametrize("name", [*_FUNCTIONS, "softmax", "log_softmax"])
-def test_a_function_equals_the_interpreters(name: str) -> None:
+def test_a_function_equals_the_interpreters(name: FunctionName) -> None:
     x = np.random.default_rng(0).uniform(0.1, 3.0, (4, 7))
     x = x if name in ("log", "sqrt", "power") else x - 1.5
     y = Value("y", (7,))
     for alpha, beta in ((None, None), (0.7, 0.9)):
-        op = Activate("x", y, name, alpha, beta)  # type: ignore[arg-type]
+        op = Activate("x", y, name, alpha, beta)
         found = functions.activate(op, torch.tensor(x))
         np.testing.assert_allclose(found.numpy(), float_ops.activate(op, x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["sum", "mean", "max", "min"])
-def test_a_reduction_equals_the_interpreters(kind: str) -> None:
+def test_a_reduction_equals_the_interpreters(kind: ReduceKind) -> None:
     x = np.random.default_rng(0).normal(size=(4, 3, 7))
-    op = Reduce("x", Value("y", (3,)), kind)  # type: ignore[arg-type]
+    op = Reduce("x", Value("y", (3,)), kind)
     np.testing.assert_allclose(functions.reduce(op, torch.tensor(x)).numpy(), float_ops.reduce(op, x))
 
 

@@ -1,6 +1,7 @@
 """The IR: what verify refuses, and what to_text shows."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from stepcell.ir.ops import Dense, Gru, Op, Value
 from stepcell.reference.float_model import run_float
 
 
-def model(*more: Op, **changes: object) -> Model:
+def model(*more: Op, **changes: Any) -> Model:
     """x [3] -> GRU of 2 units, its fields changed -> `more`."""
     random = np.random.default_rng(0)
     weights = {
@@ -31,7 +32,7 @@ def model(*more: Op, **changes: object) -> Model:
         "head": np.ones((4, 2)),
         "bias": np.zeros(4),
     }
-    gru = replace(Gru("x", "h", Value("h_next", (2,)), "w", "r", "b", "b", True), **changes)  # type: ignore[arg-type]
+    gru = replace(Gru("x", "h", Value("h_next", (2,)), "w", "r", "b", "b", True), **changes)
     stage = Stage("forward", (Value("x", (3,)),), (gru, *more), (("h", "h_next"),), ("h_next",))
     return Model(
         "m",
@@ -41,10 +42,10 @@ def model(*more: Op, **changes: object) -> Model:
     )
 
 
-def with_stage(**changes: object) -> Model:
+def with_stage(**changes: Any) -> Model:
     """The model, its stage changed."""
     found = model()
-    stage = replace(found.main.stages[0], **changes)  # type: ignore[arg-type]
+    stage = replace(found.main.stages[0], **changes)
     return replace(found, functions=(replace(found.main, stages=(stage,)),))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,8 +38,8 @@ def costing(**items: float) -> Core:
 CHEAP_BLOCKS = costing(dense=10, narrow=1, wide=1)
 
 
-def chosen(weights: IntArray, core: Core, **options: object) -> Format:
-    return choose_format(weights, np.zeros(len(weights), np.int64), 8, core, **options)  # type: ignore[arg-type]
+def chosen(weights: IntArray, core: Core, **options: Any) -> Format:
+    return choose_format(weights, np.zeros(len(weights), np.int64), 8, core, **options)
 
 
 @given(matrices(), st.sampled_from([(10, 1, 1), (10, 11, 20), (1, 50, 90), (10, 12, 1)]))

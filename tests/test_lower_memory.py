@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepcell.lower.memory import LocalArray, share_buffers
-from stepcell.lower.plan import C_BYTES, Buffer, Call
+from stepcell.lower.parts import C_BYTES, Buffer, Call
 
 Spans = list[tuple[str, int, int, int]]
 """Of every array: its type, elements, and the first and last call that names it."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepcell.compress import cubic_density, prune
+from stepcell.compress.budget import Scope
 from stepcell.compress.pattern import block_index
-from stepcell.compress.prune import Scope, prunable, row_orders
+from stepcell.compress.prune import prunable, row_orders
 from stepcell.errors import StepcellError
 from stepcell.ir import Block, Model
 from stepcell.ir.model import BoolArray
@@ -46,7 +47,7 @@ def _blocks(keep: BoolArray, order: Order, block: Block) -> list[BoolArray]:
 def test_density_is_exact_to_within_one_block(
     model: Model, block: Block, density: float, scope: Scope
 ) -> None:
-    pruned = prune(model, density, block, scope=scope)
+    pruned = prune(model, 1 - density, pattern=block, scope=scope)
     keeps = [pruned.masks[name].keep for name in prunable(model)]
     for group in [keeps] if scope == "global" else [[keep] for keep in keeps]:
         total, kept = sum(keep.size for keep in group), sum(int(keep.sum()) for keep in group)
@@ -55,7 +56,7 @@ def test_density_is_exact_to_within_one_block(
 
 @given(models, blocks, densities)
 def test_blocks_are_whole_in_the_order_of_the_rows(model: Model, block: Block, density: float) -> None:
-    pruned = prune(model, density, block)
+    pruned = prune(model, 1 - density, pattern=block)
     orders = row_orders(model, block)
     for name, mask in pruned.masks.items():
         assert mask.block == block
@@ -64,7 +65,7 @@ def test_blocks_are_whole_in_the_order_of_the_rows(model: Model, block: Block, d
 
 @given(models, blocks, densities)
 def test_kept_weights_are_untouched_and_pruned_ones_zero(model: Model, block: Block, density: float) -> None:
-    pruned = prune(model, density, block)
+    pruned = prune(model, 1 - density, pattern=block)
     for name, array in model.weights.items():
         keep = pruned.masks[name].keep if name in pruned.masks else np.ones(array.shape, bool)
         np.testing.assert_array_equal(pruned.weights[name], np.where(keep, array, 0.0))
@@ -74,8 +75,8 @@ def test_kept_weights_are_untouched_and_pruned_ones_zero(model: Model, block: Bl
 def test_pruning_again_never_revives_a_weight(
     model: Model, block: Block, other: Block, first: float, second: float
 ) -> None:
-    once = prune(model, first, block)
-    twice = prune(once, second, other)
+    once = prune(model, 1 - first, pattern=block)
+    twice = prune(once, 1 - second, pattern=other)
     for name in prunable(model):
         assert not (twice.masks[name].keep & ~once.masks[name].keep).any()
 
@@ -85,21 +86,21 @@ def test_pruning_in_two_steps_keeps_what_pruning_in_one_keeps(
     model: Model, block: Block, first: float, second: float
 ) -> None:
     first, second = max(first, second), min(first, second)
-    twice = prune(prune(model, first, block), second, block)
-    for name, mask in prune(model, second, block).masks.items():
+    twice = prune(prune(model, 1 - first, pattern=block), 1 - second, pattern=block)
+    for name, mask in prune(model, 1 - second, pattern=block).masks.items():
         np.testing.assert_array_equal(twice.masks[name].keep, mask.keep)
 
 
 @given(models, blocks)
-def test_density_one_keeps_everything(model: Model, block: Block) -> None:
-    assert all(mask.keep.all() for mask in prune(model, 1.0, block).masks.values())
+def test_removing_nothing_keeps_everything(model: Model, block: Block) -> None:
+    assert all(mask.keep.all() for mask in prune(model, 0.0, pattern=block).masks.values())
 
 
 def test_the_largest_blocks_are_kept() -> None:
     model = classifier("rnn-tanh", inputs=4, hidden=4)
     weights = np.full((4, 4), 0.1)
     weights[2:, :2], weights[0, 3] = 0.5, 0.9  # mean 0.5 against 0.3
-    pruned = prune(model.with_weights({"W.0": weights}), 0.25, Block(2, 2), matrices=["W.0"])
+    pruned = prune(model.with_weights({"W.0": weights}), 0.75, pattern="2x2", matrices=["W.0"])
     assert np.argwhere(pruned.masks["W.0"].keep).tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
 
 
@@ -124,10 +125,10 @@ def test_a_matrix_that_does_not_exist_is_named_with_those_that_do() -> None:
         prune(classifier(), matrices=["V"])
 
 
-@pytest.mark.parametrize("density", [0.0, -0.1, 1.5, float("nan")])
-def test_a_density_that_is_none_is_refused(density: float) -> None:
-    with pytest.raises(StepcellError, match="no kept fraction"):
-        prune(classifier(), density)
+@pytest.mark.parametrize("fraction", [1.0, -0.1, 1.5, float("nan")])
+def test_a_fraction_that_is_none_is_refused(fraction: float) -> None:
+    with pytest.raises(StepcellError, match="no removed fraction"):
+        prune(classifier(), fraction)
 
 
 @given(steps=st.integers(1, 200), final=densities, initial=st.just(1.0))

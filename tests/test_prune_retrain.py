@@ -1,13 +1,14 @@
 """Gradual pruning inside a training loop, and the call that prunes and retrains."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stepcell.compress import GradualPruner, prune, prune_and_retrain
 from stepcell.errors import StepcellError
-from stepcell.ir import Block, Model
+from stepcell.ir import Model
 from stepcell.ir.model import BoolArray
 from stepcell.train import Epoch, Noise, fit, from_module, score, to_module
 from training_models import classifier, masked, speakers
@@ -23,9 +24,9 @@ def trained() -> Model:
     return from_module(module, model)
 
 
-def _retrain(model: Model, **options: object) -> Model:
-    options = {"epochs": 10, "batch_size": 16, "noise": Noise(0.1, 0.1)} | options
-    return prune_and_retrain(model, TRAIN, VALIDATION, 0.2, Block(4, 1), **options)  # type: ignore[arg-type]
+def _retrain(model: Model, **options: Any) -> Model:
+    options = {"epochs": 10, "batch_size": 16, "noise": Noise(0.1, 0.1), **options}
+    return prune_and_retrain(model, TRAIN, VALIDATION, 0.8, "4x1", **options)
 
 
 def _density(model: Model) -> float:
@@ -35,7 +36,7 @@ def _density(model: Model) -> float:
 
 def test_retraining_recovers_what_one_shot_pruning_loses(trained: Model) -> None:
     retrained = _retrain(trained)
-    one_shot = score(to_module(prune(trained, 0.2, Block(4, 1))), VALIDATION)
+    one_shot = score(to_module(prune(trained, 0.8, pattern="4x1")), VALIDATION)
     after = score(to_module(retrained), VALIDATION)
     assert _density(retrained) == pytest.approx(0.2, abs=0.01)
     assert after.loss < 0.5 * one_shot.loss
@@ -70,7 +71,7 @@ def test_a_schedule_without_room_to_prune_and_to_fine_tune_is_refused(
 
 def test_density_falls_step_by_step_and_pruned_weights_stay_pruned(trained: Model) -> None:
     module = to_module(trained)
-    pruner = GradualPruner(trained, module, 0.25, Block(4, 2), end=12, interval=3)
+    pruner = GradualPruner(trained, module, 0.75, "4x2", end=12, interval=3)
     history: list[tuple[int, BoolArray]] = []
 
     def on_step(step: int, _: int) -> None:

@@ -13,8 +13,18 @@ from random_cells import BOUNDED, KINDS, cell_model, random_cell
 from random_models import random_model
 from stepcell.compress.prune import prune
 from stepcell.ir import Model
+from stepcell.ir.graph import writes
 from stepcell.ir.model import all_ops, recurrent_ops
-from stepcell.ir.ops import RELU, SIGMOID, TANH, Gate, Gru, Lstm, Rnn, Value, writes
+from stepcell.ir.ops import (
+    RELU,
+    SIGMOID,
+    TANH,
+    Gate,
+    Gru,
+    Lstm,
+    Rnn,
+    Value,
+)
 from stepcell.ir.sequences import Sequences
 from stepcell.quantize import expand as expansion
 from stepcell.quantize import quantize

@@ -59,13 +59,6 @@ def test_a_dense_layer_that_could_overflow_reads_the_view_and_says_so() -> None:
     assert "reads the int8 view" in qmodel.choices["y"]
 
 
-def test_a_log_softmax_inside_the_network_is_refused() -> None:
-    inside = Activate("h_next", Value("attention", (4,)), "log_softmax")
-    model = _with_ops(_gru(), inside, Binary("attention", "h_next", Value("y", (4,)), "mul"), output="y")
-    with pytest.raises(StepcellError, match="attention: a LogSoftmax inside the network is not lowered"):
-        quantize(model, _data(2, 3, 3))
-
-
 def test_a_sum_over_time_without_a_bound_is_refused() -> None:
     model = _gru()
     total = Binary("total", "h_next", Value("total_next", (4,)), "add")

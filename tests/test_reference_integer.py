@@ -28,7 +28,7 @@ ACTIVATIONS: tuple[Activations, Activations] = ("int8", "int16")
 
 def _drawn(seed: int, max_units: int = 24) -> tuple[np.random.Generator, QModel]:
     rng = np.random.default_rng(seed)
-    return rng, random_qmodel(rng, ACTIVATIONS[seed % 2], max_units=max_units)[0]
+    return rng, random_qmodel(rng, ACTIVATIONS[seed % 2], max_units=max_units, attention=None)[0]
 
 
 def _same(a: IntegerRun, b: IntegerRun) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def function(name: str, *inputs: Value, frames: int = 1) -> Function:
     return Function(name, inputs, (stage,), None, ())
 
 
-def saved(folder: Path, **arrays: object) -> Path:
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "data.npz", **arrays)
     return folder / "data.npz"
 
 

@@ -22,6 +22,7 @@ from stepcell.ir.files import dump_model, dump_qmodel, load_model, load_qmodel
 from stepcell.ir.qmodel import QModel
 from stepcell.ir.qtext import qmodel_to_text
 from stepcell.ir.sequences import Sequences
+from stepcell.quantize.context import Activations
 from stepcell.reference.float_model import run_float_functions
 from stepcell.reference.float_session import run_float_in_onnx_runtime
 from stepcell.reference.integer_data import Feed, quantize_sequences, real_outputs
@@ -84,9 +85,11 @@ def test_every_structure_computes_the_same_floats(structure: str, inputs: str, f
 
 @settings(max_examples=40)
 @given(SEEDS, st.sampled_from(["int8", "int16"]))
-def test_random_structures_compute_the_same_integers_in_onnx_runtime(seed: int, activations: str) -> None:
+def test_random_structures_compute_the_same_integers_in_onnx_runtime(
+    seed: int, activations: Activations
+) -> None:
     rng = np.random.default_rng(seed)
-    _, qmodel, _ = random_quantized(rng, activations)  # type: ignore[arg-type]
+    _, qmodel, _ = random_quantized(rng, activations)
     assert integer_differences(qmodel, random_feeds(rng, qmodel)) == []
 
 

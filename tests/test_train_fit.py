@@ -163,6 +163,6 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
         ({"data": replace(TRAIN, x=TRAIN.x * np.float32(np.nan))}, "loss is not finite"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_cannot_be_trained_on_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(StepcellError, match=message):
-        _fit(classifier(), **options)  # type: ignore[arg-type]
+        _fit(classifier(), **options)

@@ -137,7 +137,8 @@ def test_one_output_is_judged_at_the_threshold(tmp_path: Path, every_step: bool)
         result = validated(one_output(tmp_path / f"{i}", every_step), ones, threshold=threshold)
         shares.append(result.accuracy_integer)
     assert shares[0] == 1.0
-    assert 0.0 < shares[1] < 1.0  # type: ignore[operator]
+    assert shares[1] is not None
+    assert 0.0 < shares[1] < 1.0
     assert shares[2] == 0.0
 
 

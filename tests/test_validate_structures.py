@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from stepcell.validate import validate
 from tools import require_tool
 
 STEPS = 7
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "two_inputs": {"structure": "step", "inputs": "two", "functions": "one"},
     "bidirectional": {"structure": "bidirectional", "inputs": "one", "functions": "one"},
     "finished": {"structure": "bidirectional_finish", "inputs": "two", "functions": "one"},
@@ -33,7 +34,7 @@ KINDS = {
 
 def drawn(kind: str, seed: int = 0) -> tuple[Model, Sequences]:
     rng = np.random.default_rng(seed)
-    model = random_structure(rng, name="drawn", **KINDS[kind])  # type: ignore[arg-type]
+    model = random_structure(rng, name="drawn", **KINDS[kind])
     return model, random_data(rng, model, steps=STEPS)
 
 
@@ -55,7 +56,7 @@ def compiled(folder: Path, kind: str) -> tuple[Path, Sequences]:
 
 def saved(folder: Path, model: Model, data: Sequences) -> Path:
     """The data as a file."""
-    arrays = {"lengths": data.lengths}
+    arrays: dict[str, Any] = {"lengths": data.lengths}
     for function in model.functions:
         fed = data if function is model.functions[0] else data.then[function.name]
         dot = "" if fed is data else f"{function.name}."
@@ -63,7 +64,7 @@ def saved(folder: Path, model: Model, data: Sequences) -> Path:
         arrays |= {f"{dot}{name}": array for name, array in streams.items()} | {f"{dot}lengths": fed.lengths}
         if len(streams) == 1:
             arrays[f"{dot}x"] = arrays.pop(f"{dot}{function.inputs[0].name}")
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "data.npz", **arrays)
     return folder / "data.npz"
 
 

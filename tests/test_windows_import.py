@@ -242,11 +242,6 @@ REFUSED = {
         "without its first 2 frames",
         "pad 2 zero frames more in front",
     ),
-    "spreads": (
-        Front(nn.ConvTranspose1d(5, 4, 4, stride=2, padding=1)),
-        "makes several frames of one",
-        "upsample within a step",
-    ),
     "reflected": (
         Front(nn.Conv1d(5, 4, 3, padding=1, padding_mode="reflect")),
         "in the mode reflect",

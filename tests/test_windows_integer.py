@@ -13,7 +13,7 @@ from runtime_library import Runtime
 from stepcell.build import build_host
 from stepcell.compress import prune
 from stepcell.exporters.integer_onnx import export_integer
-from stepcell.ir import Block, Finish, Function, Model, Stage, State, verify
+from stepcell.ir import Finish, Function, Model, Stage, State, verify
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import Activate, Concat, Conv, Dense, Gru, Take, Value
 from stepcell.ir.qmodel import QConcat, QConv, QRescale
@@ -159,7 +159,7 @@ def test_int8_is_read_only_where_it_costs_little_and_the_choice_says_so(outlier:
 
 def test_a_pruned_convolution_is_stored_in_blocks() -> None:
     rng = np.random.default_rng(0)
-    model = prune(network(rng, rows=16), 0.2, Block(4, 1), matrices=["w"])
+    model = prune(network(rng, rows=16), 0.8, pattern="4x1", matrices=["w"])
     assert model.masks["w"].keep.shape == model.weights["w"].shape
     assert model.masks["w"].keep.mean() == pytest.approx(0.2, abs=0.02)
     plan = lower(quantize(model, data(rng, model)), M4)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stepcell.compress import prune
-from stepcell.ir import Block, Model, recurrent_ops
+from stepcell.ir import Model, recurrent_ops
 from stepcell.ir.model import FloatArray
 from stepcell.ir.ops import Gru
 
@@ -18,9 +18,9 @@ EVERY = 3
 def pruned(model: Model) -> dict[str, Model]:
     """One-shot, without retraining: what is measured is the integers against this float, not its accuracy."""
     return {
-        "pruned 90 %": prune(model, 0.1, Block(1, 1)),
-        "pruned 75 % in 4x2": prune(model, 0.25, Block(4, 2)),
-        "pruned 97 %": prune(model, 0.03, Block(1, 1)),
+        "pruned 90 %": prune(model, 0.9, pattern="unstructured"),
+        "pruned 75 % in 4x2": prune(model, 0.75, pattern="4x2"),
+        "pruned 97 %": prune(model, 0.97, pattern="unstructured"),
     }
 
 

@@ -26,7 +26,7 @@
 #define TINY_BOTH_Y_SCALE 5.30541765e-05f /* real y = y * scale */
 #define TINY_BOTH_MAX_STEPS 20 /* of one call of tiny_both_run */
 #define TINY_BOTH_STATE_BYTES 336
-#define TINY_BOTH_STACK_BYTES 160 /* at most, of one call of tiny_both_run */
+#define TINY_BOTH_STACK_BYTES 104 /* at most, of one call of tiny_both_run */
 #define TINY_BOTH_STEP_INSTRUCTIONS 1440 /* of one step of a run on cortex-m4, by its cost table; `stepcell profile` counts exactly */
 
 typedef int8_t tiny_both_x_t;

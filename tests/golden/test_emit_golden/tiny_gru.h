@@ -25,7 +25,7 @@
 #define TINY_GRU_X_SCALE 0.0920400694f /* real x = x * scale */
 #define TINY_GRU_Y_SCALE 3.09698989e-05f /* real y = y * scale */
 #define TINY_GRU_STATE_BYTES 12
-#define TINY_GRU_STACK_BYTES 120 /* at most, of one call of tiny_gru_step */
+#define TINY_GRU_STACK_BYTES 80 /* at most, of one call of tiny_gru_step */
 #define TINY_GRU_STEP_INSTRUCTIONS 1535 /* of one step on cortex-m4, by its cost table; `stepcell profile` counts exactly */
 
 typedef int8_t tiny_gru_x_t;

@@ -25,7 +25,7 @@
 #define TINY_LSTM_X_SCALE 0.122143149f /* real x = x * scale */
 #define TINY_LSTM_Y_SCALE 3.05175781e-05f /* real y = y * scale */
 #define TINY_LSTM_STATE_BYTES 48
-#define TINY_LSTM_STACK_BYTES 136 /* at most, of one call of tiny_lstm_step */
+#define TINY_LSTM_STACK_BYTES 104 /* at most, of one call of tiny_lstm_step */
 #define TINY_LSTM_STEP_INSTRUCTIONS 3134 /* of one step on cortex-m4, by its cost table; `stepcell profile` counts exactly */
 
 typedef int8_t tiny_lstm_x_t;
