@@ -114,7 +114,7 @@ def compress(model: Model, seed: int, on_epoch: Callable[[], None]) -> Model:
         model,
         sequences(rest),
         sequences(validation),
-        DENSITY,
+        1.0 - DENSITY,
         BLOCK,
         epochs=RETRAINING_EPOCHS,
         seed=seed,

@@ -9,7 +9,6 @@ difference of the mask from that of DTLN's own file in ONNX Runtime, and what a 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
@@ -18,6 +17,7 @@ from rich.console import Console
 
 from noise_suppression.data import magnitudes, models, noisy
 from sequences.cache import REPOSITORY
+from speech.arguments import compile_arguments
 from speech.data import calibration_stream, stream
 from stepcell.ir.sequences import load_sequences_for
 from stepcell.pipeline import Options, compile_file
@@ -30,7 +30,7 @@ FOLDER = REPOSITORY / "build" / "noise_suppression"
 
 def main() -> int:
     """Compile, judge, print, store."""
-    arguments = _arguments()
+    arguments = compile_arguments("Compile DTLN's first network, and compare its mask.")
     FOLDER.mkdir(parents=True, exist_ok=True)
     np.savez(FOLDER / "calibration.npz", input_2=magnitudes(noisy(calibration_stream(), 10.0, seed=1))[None])
     judged = noisy(stream(arguments.seconds), DECIBELS, seed=2)
@@ -54,13 +54,6 @@ def main() -> int:
         f"flash {flash:,}, RAM {ram:,} bytes, {cost.profile.instructions:,} instructions a step."
     )
     return 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compile DTLN's first network, and compare its mask.")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--activations", choices=["auto", "int8", "int16"], default="auto")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from pathlib import Path
 from sequences.cache import CACHE
 
 
-def wheel(name: str, version: str, sha256: str) -> Path:
+def wheel(name: str, version: str, sha256: str, tag: str = "py3-none-any") -> Path:
     """The wheel in the cache; pip downloads it the first time, and refuses any other content."""
-    path = CACHE / f"{name}-{version}-py3-none-any.whl"
+    path = CACHE / f"{name}-{version}-{tag}.whl"
     if not path.exists():
         _download(f"{name}=={version} --hash=sha256:{sha256}\n", CACHE / f"{name}.txt")
     return path

@@ -14,7 +14,6 @@ a decision costs. The data are stored beside the C, so that the same can be done
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sequences.cache import REPOSITORY
+from speech.arguments import compile_arguments
 from speech.data import calibration_stream, stream
 from stepcell.ir.sequences import load_sequences_for
 from stepcell.pipeline import Options, compile_file
@@ -73,7 +73,7 @@ def compile_and_judge(target: str, seconds: float, options: Options) -> Result:
 
 def main() -> int:
     """Compile, judge, print, store."""
-    arguments = _arguments()
+    arguments = compile_arguments("Compile silero-vad, and compare it with its source.")
     results = []
     for target in TARGETS:
         options = Options(target=target, name="silero_vad", activations=arguments.activations)
@@ -112,13 +112,6 @@ def _table(results: list[Result]) -> Table:
             f"{cost.profile.instructions:,}",
         )
     return table
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compile silero-vad, and compare it with its source.")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--activations", choices=["auto", "int8", "int16"], default="auto")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

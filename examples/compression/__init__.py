@@ -1,0 +1,1 @@
+"""What compression does to three tasks: the benchmark, recipes, and the smallest models."""
