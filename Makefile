@@ -47,13 +47,18 @@ bench-host: setup ## A step of an LSTM on this computer against ONNX Runtime
 bench-diff: setup ## What `make bench` found against benchmarks/; fails if something takes over 1 % more
 	$(BIN)/python scripts/bench_diff.py
 
+.PHONY: bench-compression
+bench-compression: setup ## Every way to compress on three tasks, into build/bench/compression.json (40 minutes)
+	$(BIN)/python examples/compression/bench.py
+
 .PHONY: bench-kilobyte
 bench-kilobyte: setup ## The smallest models of two tasks over ten seeds
 	$(BIN)/python examples/compression/kilobyte.py
 
 .PHONY: bench-third-party
-bench-third-party: setup ## silero-vad and DTLN compiled to C and compared with their files in ONNX Runtime
+bench-third-party: setup ## silero-vad (halved, too) and DTLN compiled to C, compared with their files in ONNX Runtime
 	$(BIN)/python examples/voice_activity/compile.py
+	$(BIN)/python examples/voice_activity/compress.py
 	$(BIN)/python examples/noise_suppression/compile.py
 
 .PHONY: fuzz

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import pytest
 
 import compression.tasks
 from compression import bench
-from compression.methods import source
+from compression.methods import measured, source
 from compression.rows import Case, Found, Row, add, load_rows, save_rows
 from compression.summary import grids, markdown
 from compression.tasks import BENCHMARKS, Benchmark
 from sequences.dataset import Dataset
 from sequences.training import Recipe
+from stepcell.compress import CRITERIA
+from stepcell.compress.criteria import SECOND_ORDER
 
 TASK = "digits-lstm64"
 SCHEMA = {
@@ -98,8 +101,12 @@ def test_a_killed_run_does_only_what_is_missing(tiny: Path, monkeypatch: pytest.
     del whole[1]["label_agreement"][1]
     tiny.write_text(json.dumps([row for i, row in enumerate(whole) if i != 2]))
     done: list[Case] = []
-    measured = bench.measured
-    monkeypatch.setattr(bench, "measured", lambda *job: [done.extend(job[0]), *measured(*job)][1:])
+
+    def noted(cases: Sequence[Case], seed: int, quick: bool) -> Iterator[tuple[Case, Found]]:
+        done.extend(cases)
+        return measured(cases, seed, quick)
+
+    monkeypatch.setattr(bench, "measured", noted)
     again = run(tiny, "--only", "none", "--seeds", "0", "1")
     missing = {(row["criterion"], row["pattern"]) for row in whole[1:3]}
     assert {(case.criterion, case.pattern) for case in done} == missing
@@ -113,10 +120,10 @@ def test_a_full_run_has_every_criterion_in_every_pattern_at_every_density() -> N
     untrained = {case[1:4] for case in FULL if case.training == "none" and case.criterion != "none"}
     assert untrained == {
         (criterion, pattern, density)
-        for criterion in (*bench.CRITERIA, bench.SECOND_ORDER)
+        for criterion in (*CRITERIA, SECOND_ORDER)
         for pattern, densities in bench.PATTERNS.items()
         for density in densities
-        if (criterion, pattern) != (bench.SECOND_ORDER, "units")
+        if (criterion, pattern) != (SECOND_ORDER, "units")
     }
     assert len(FULL) == len(set(FULL))
 

@@ -20,29 +20,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from compression.rows import float_labels, int8_labels
 from compression.tasks import BENCHMARKS
 from sequences.cache import REPOSITORY
 from stepcell.compress import prune
 from stepcell.compress.second_order import cut, rank_removals
 from stepcell.ir import Model
 from stepcell.ir.sequences import Sequences
-from stepcell.quantize import quantize
-from stepcell.reference.float_model import run_float
-from stepcell.reference.integer_data import quantize_sequences
-from stepcell.reference.integer_model import run_functions
 
 TASK = "fsdd-gru128"
 FRACTIONS = {"unstructured": (0.65, 0.8, 0.85, 0.9), "4x1": (0.4, 0.5, 0.75), "4x2": (0.5, 0.75)}
 CRITERIA = ("second-order", "magnitude")
-RANGES = 500
-"""Training clips that the quantizer reads."""
 RESULT = REPOSITORY / "build" / "bench" / "one_shot.json"
-
-Labels = NDArray[np.int64]
 
 
 @dataclass
@@ -123,21 +115,6 @@ def _pruned(dense: Model, clips: Sequences, seed: int) -> Iterator[tuple[str, st
             pruned = cut(ranking, fraction)
             yield "second-order", pattern, fraction, pruned, ranked + time.perf_counter() - start
             yield "magnitude", pattern, fraction, prune(dense, fraction, pattern=pattern), 0.0
-
-
-def float_labels(model: Model, data: Sequences) -> Labels:
-    """What the float model answers, [N]."""
-    outputs = run_float(model, data.x, data.lengths).outputs(model.main)
-    return np.asarray(outputs[model.main.outputs[0]].argmax(axis=1))
-
-
-def int8_labels(model: Model, calibration: Sequences, data: Sequences) -> Labels:
-    """What the compiled model answers, [N], bit for bit."""
-    q_model = quantize(model, calibration.take(np.arange(RANGES)))
-    feeds = quantize_sequences(q_model, data)
-    (name,) = feeds
-    run = run_functions(q_model, feeds)[name]
-    return np.asarray(run.last_outputs().argmax(axis=1))
 
 
 def _merged(rows: Sequence[Row], more: Sequence[Row]) -> list[Row]:

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from compression.rows import RANGES, float_labels, integer_labels
 from compression.tasks import BENCHMARKS
 from sequences.cache import REPOSITORY
 from stepcell.compress import Task
@@ -33,21 +33,14 @@ from stepcell.ir.sequences import Sequences
 from stepcell.quantize import quantize
 from stepcell.quantize.calibrators import Calibrator
 from stepcell.quantize.context import Weights
-from stepcell.reference.float_model import run_float
-from stepcell.reference.integer_data import quantize_sequences
-from stepcell.reference.integer_model import run_integer
 from stepcell.train import fit_quantized
 
 TASK = "fsdd-gru128"
-RANGES = 500
-"""Training clips that the quantizer reads."""
 EPOCHS, LEARNING_RATE = 4, 1e-3
 """Of quantization-aware training; chosen on the validation clips."""
 CALIBRATORS: tuple[Calibrator, ...] = ("minmax", "percentile", "mse", "entropy")
 WEIGHTS: dict[Weights, int] = {"int8": 8, "int4": 4}
 RESULT = REPOSITORY / "build" / "bench" / "quantized.json"
-
-Labels = NDArray[np.int64]
 
 
 @dataclass
@@ -133,18 +126,6 @@ def trained_on_integers(dense: Model, task: Task, clips: Sequences, weights: Wei
         learning_rate=LEARNING_RATE,
         seed=seed,
     )
-
-
-def float_labels(model: Model, data: Sequences) -> Labels:
-    """What the float model answers, [N]."""
-    outputs = run_float(model, data.x, data.lengths).outputs(model.main)
-    return np.asarray(outputs[model.main.outputs[0]].argmax(axis=1))
-
-
-def integer_labels(qmodel: QModel, data: Sequences) -> Labels:
-    """What the integer model answers, [N]."""
-    feed = quantize_sequences(qmodel, data)[qmodel.main.name]
-    return np.asarray(run_integer(qmodel, feed.inputs, feed.lengths).last_outputs().argmax(axis=1))
 
 
 def _merged(rows: list[Row], more: Sequence[Row]) -> list[Row]:

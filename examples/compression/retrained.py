@@ -1,12 +1,13 @@
 """Spoken digits with a tenth or a twentieth of the weights of a GRU-128, or a sixth of its multiplications.
 
-    python examples/compression/retrained.py [--seeds 0 1 2] [--cases 4x2-0.9 4x2-0.95 units-0.856]
+    python examples/compression/retrained.py [--speakers] [--seeds 0 1 2] [--cases 4x2-0.9 4x2-0.95 ...]
 
 trains the dense models (build/compression/sources), prunes them in the Cortex-M4's preferred 4x2 blocks with
 retraining, or removes hidden units and trains the smaller model on, and measures float and int8 on the 300
 official test clips. Epochs are chosen on validation clips, cut from the training clips; nothing else was
-tuned on anything but those. A killed run goes on where it was (build/compression/retrained). Writes
-build/bench/retrained.json.
+tuned on anything but those. With --speakers each of the six is held out in turn instead, and tested on.
+A killed run goes on where it was (build/compression/retrained). Writes build/bench/retrained.json, or
+retrained_speakers.json.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import argparse
 import json
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +26,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from compression.one_shot import RANGES, float_labels
-from compression.tasks import BENCHMARKS, as_sequences
+from compression.rows import RANGES, float_labels
+from compression.tasks import BENCHMARKS, Benchmark, as_sequences
 from sequences.cache import REPOSITORY
+from spoken_digits.data import SPEAKERS, load_without
 from stepcell.compress import prune_and_retrain
 from stepcell.compress.prune import prunable
 from stepcell.ir import Model, all_ops
@@ -75,34 +79,40 @@ def main() -> int:
     arguments = _arguments()
     torch.set_num_threads(1)
     console, rows = Console(), list[Row]()
+    benchmarks = [held_out(speaker) for speaker in SPEAKERS] if arguments.speakers else [BENCHMARKS[TASK]]
     try:
-        for case in arguments.cases:
-            for seed in arguments.seeds:
-                rows.append(measure(case, seed, console))
-                console.print(f"{case}, seed {seed}: {_text(rows[-1])}")
+        for case, benchmark, seed in product(arguments.cases, benchmarks, arguments.seeds):
+            rows.append(measure(benchmark, case, seed, console))
+            console.print(f"{benchmark.name}, {case}, seed {seed}: {_text(rows[-1])}")
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    result = RESULT.with_stem("retrained_speakers") if arguments.speakers else RESULT
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     console.print(table(rows))
-    print(f"-> {RESULT}")
+    print(f"-> {result}")
     return 0
 
 
-def measure(case: str, seed: int, console: Console) -> Row:
+def held_out(speaker: str) -> Benchmark:
+    """The task with one speaker as test data, and the other five to learn from."""
+    task = BENCHMARKS[TASK]
+    return replace(task, name=f"{task.name}-without-{speaker}", load=partial(load_without, speaker))
+
+
+def measure(benchmark: Benchmark, case: str, seed: int, console: Console) -> Row:
     """Retrain one model, unless it is there already, and judge it."""
     pattern, fraction = case.rsplit("-", maxsplit=1)
-    benchmark = BENCHMARKS[TASK]
     train, validation, test = (as_sequences(part) for part in benchmark.splits(seed))
-    dense, file = benchmark.model(seed), FOLDER / f"{case}-{seed}.npz"
+    dense, file = benchmark.model(seed), FOLDER / f"{benchmark.name}-{case}-{seed}.npz"
     if not file.is_file():
         small = retrained(dense, train, validation, pattern, float(fraction), seed, file, console)
-        partial = file.with_suffix(".partial")
-        partial.write_bytes(dump_model(small))
-        partial.replace(file)
+        unfinished = file.with_suffix(".partial")
+        unfinished.write_bytes(dump_model(small))
+        unfinished.replace(file)
     small = load_model(file.read_bytes(), file.name)
-    return _judged(dense, small, train, test, pattern, seed)
+    return _judged(benchmark.name, dense, small, train, test, pattern, seed)
 
 
 def retrained(
@@ -135,7 +145,9 @@ def retrained(
     )
 
 
-def _judged(dense: Model, small: Model, train: Sequences, test: Sequences, pattern: str, seed: int) -> Row:
+def _judged(
+    task: str, dense: Model, small: Model, train: Sequences, test: Sequences, pattern: str, seed: int
+) -> Row:
     q_model = quantize(small, train.take(np.arange(RANGES)))
     run = run_functions(q_model, quantize_sequences(q_model, test))[q_model.main.name]
     labels = run.last_outputs().argmax(axis=1)
@@ -143,7 +155,7 @@ def _judged(dense: Model, small: Model, train: Sequences, test: Sequences, patte
     estimate = plan.main.estimate
     source, y = float_labels(dense, test), np.asarray(test.y)
     return Row(
-        TASK,
+        task,
         "gru",
         "activity",
         pattern,
@@ -201,6 +213,7 @@ def table(rows: list[Row]) -> Table:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Prune a spoken-digit GRU-128 with retraining.")
+    parser.add_argument("--speakers", action="store_true", help="hold each speaker out in turn")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cases", nargs="+", default=list(CASES), metavar="PATTERN-FRACTION")
     return parser.parse_args()
