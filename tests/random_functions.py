@@ -32,6 +32,8 @@ FUNCTIONAL = (
     "normalize",
     "log_softmax",
 )
+KINDS = (*FUNCTIONAL, "relu", "abs")
+"""With what random models have only by chance: a relu that no layer takes in, a magnitude."""
 _ANY: tuple[FunctionName, ...] = (
     *("leaky_relu", "elu", "selu", "celu", "softplus", "softsign", "hard_sigmoid", "hard_swish"),
     *(
@@ -63,6 +65,8 @@ def functional(build: "Build", kind: str, x: Value) -> Value:  # noqa: C901, PLR
             return _applied(
                 build, positive, _POSITIVE[rng.integers(len(_POSITIVE))], float(rng.uniform(-2, 2))
             )
+        case "relu" | "abs":
+            return _applied(build, x, kind)
         case "line":
             clipped = _applied(build, _numbered(build, x, "mul", -0.7), "clip", -0.3, 1.1)
             return _numbered(build, clipped, "sub", 0.2)

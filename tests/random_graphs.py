@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from random_cells import BOUNDED, random_cell
-from random_functions import FUNCTIONAL, functional
+from random_functions import FUNCTIONAL, KINDS, functional
 from random_windows import WINDOWS, windowed
 from stepcell.ir import Block, Mask, State
 from stepcell.ir.operators import FunctionName, Operator
@@ -182,7 +182,7 @@ class Build:
                 return self.take(x, self.rng.permutation(x.size))
             case _ if kind in WINDOWS:
                 return windowed(self, kind, x)
-            case _ if kind in FUNCTIONAL:
+            case _ if kind in KINDS:
                 return functional(self, kind, x)
             case _:
                 return x

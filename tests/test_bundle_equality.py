@@ -124,7 +124,7 @@ def test_the_models_use_the_whole_runtime_and_reach_the_extremes(batch: Batch) -
     of_delta = {name for name in layers if "hold" in name or "delta" in name}  # tests/test_delta.py
     of_sources = {name for name in layers if "tflite" in name}  # tests/test_tflite_int8.py
     of_tokens = {"sc_embed_s8", "sc_embed_s16", "sc_argmax"}  # tests/test_functions_tokens.py
-    of_functions = {"sc_abs"}  # tests/test_functions_bundles.py
+    of_functions = {"sc_abs", "sc_relu"}  # tests/test_functions_bundles.py
     of_other_cores = {"sc_view_s32", "sc_widen_s8_s32", "sc_widen_s16_s32"}
     assert (kernels | layers) - used == {
         "sc_checksum8",

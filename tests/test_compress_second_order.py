@@ -302,6 +302,27 @@ def test_sensitivities_are_squared_derivatives(name: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6 * expected.max())
 
 
+def test_a_root_at_silence_tells_nothing() -> None:
+    """The magnitude of zeros has no derivative; the frames that are not silent still have theirs."""
+    random = np.random.default_rng(4)
+    op, part = layer("gru", 0, "m", 6, 4, seed=4)
+    weights = {"P": weight(random, 6, 5), "Pb": np.zeros(6), "D": weight(random, 4, 4)}
+    ops = (
+        Dense("x", Value("p", (6,)), "P", "Pb"),
+        Activate("p", Value("s", (6,)), "square"),
+        Activate("s", Value("m", (6,)), "sqrt"),
+        op,
+    )
+    model = _closed(ops, part, {**weights, "Db": weight(random, 4), **part.weights}, (5,))
+    x = random.standard_normal((1, 4, 5))
+    x[0, 1] = 0.0
+    found = output_sensitivity(model, Sequences(x, np.array([4])), [("main", "main", "p")])[
+        "main", "main", "p"
+    ]
+    assert not found[1].any()
+    assert found[[2, 3]].min() > 0.0
+
+
 def test_outputs_of_every_step_and_of_the_end_both_count() -> None:
     """The last step of an output at every step is all that a layer behind its state still moves."""
     model = classifier("gru", 3, 4)

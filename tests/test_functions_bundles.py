@@ -7,7 +7,7 @@ import pytest
 
 import scalar_contract
 from random_bundles import Case, compile_case, run_cases, run_selftests
-from random_functions import FUNCTIONAL
+from random_functions import KINDS
 from random_models import random_frames, random_qmodel
 from stepcell.build import build_host
 from stepcell.exporters.integer_onnx import export_integer
@@ -21,12 +21,12 @@ SEEDS = 6
 
 
 def drawn(kind: str, seed: int, name: str = "model") -> tuple[np.random.Generator, QModel]:
-    rng = np.random.default_rng([FUNCTIONAL.index(kind), seed])
+    rng = np.random.default_rng([KINDS.index(kind), seed])
     qmodel, _ = random_qmodel(rng, ("int8", "int16")[seed % 2], prelude=kind, max_units=20, name=name)
     return rng, qmodel
 
 
-@pytest.mark.parametrize("kind", FUNCTIONAL)
+@pytest.mark.parametrize("kind", KINDS)
 def test_models_equal_the_reference_in_onnx_runtime(kind: str) -> None:
     for seed in range(SEEDS):
         rng, qmodel = drawn(kind, seed)
@@ -37,7 +37,7 @@ def test_models_equal_the_reference_in_onnx_runtime(kind: str) -> None:
         assert all(np.array_equal(states[name], run.states[name]) for name in run.states)
 
 
-@pytest.mark.parametrize("kind", FUNCTIONAL)
+@pytest.mark.parametrize("kind", KINDS)
 def test_models_equal_plain_python_within_32_bits(kind: str) -> None:
     for seed in range(SEEDS):
         rng, qmodel = drawn(kind, seed)
@@ -53,10 +53,11 @@ def test_models_equal_plain_python_within_32_bits(kind: str) -> None:
 def test_host_c_equals_the_reference(tmp_path: Path, compiler: str) -> None:
     require_tool(compiler, "cffi")
     cases: list[Case] = []
-    for kind in FUNCTIONAL:
+    for kind in KINDS:
         for seed in range(SEEDS):
             rng, qmodel = drawn(kind, seed, f"{kind}{seed}")
             cases.append(compile_case(tmp_path, qmodel, rng))
+    assert {"sc_abs", "sc_relu"} <= {name for case in cases for name in case.functions}
     library = build_host([case.bundle for case in cases], tmp_path / "host", compiler)
     assert run_cases(cases, lambda jobs: run_host(library, jobs)) == {}
     assert run_selftests([case.bundle for case in cases], lambda jobs: run_host(library, jobs)) == {}

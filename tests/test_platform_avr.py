@@ -23,7 +23,8 @@ MEGA = load_board("atmega2560")
 CORE = load_core("avr")
 COUNTER = fixture_bundle("counter")
 KERNELS = ("measured", "4x1", "4x2", "dense")
-MODELS, BATCHES = 60, 3
+SEEDS, BATCHES = (*range(60), 84), 3
+"""The last is the first that fits with 4x2 blocks of 16-bit inputs."""
 ROOM = 40_000
 """Bytes of near flash for the tables of the models in one image."""
 
@@ -59,7 +60,7 @@ def fitting(cases: list[Case]) -> list[list[Case]]:
 @pytest.mark.parametrize("number", range(BATCHES))
 def test_firmware_equals_the_reference(tmp_path: Path, number: int) -> None:
     require_tool("avr-gcc", "simavr", "elftools")
-    drawn = [draw(tmp_path, seed) for seed in range(number, MODELS, BATCHES)]
+    drawn = [draw(tmp_path, seed) for seed in SEEDS[number::BATCHES]]
     cases = [case for case in drawn if table_bytes(case) <= ROOM]
     assert len(cases) >= len(drawn) * 3 // 4
     for index, group in enumerate(fitting(cases)):
@@ -164,7 +165,7 @@ def test_nothing_counts_instructions_of_an_avr() -> None:
 
 
 def test_the_models_use_every_cell_and_every_portable_kernel(tmp_path: Path) -> None:
-    drawn = [draw(tmp_path, seed) for seed in range(MODELS)]
+    drawn = [draw(tmp_path, seed) for seed in SEEDS]
     cases = [case for case in drawn if table_bytes(case) <= ROOM]
     used = {name for case in cases for name in case.functions}
     assert {kernel.name for kernel in portable.KERNELS} <= used

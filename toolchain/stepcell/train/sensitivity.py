@@ -84,7 +84,7 @@ class _Probes:
 
 def _squares(model: Model, key: Key, added: list[Tensor], lengths: NDArray[np.int64]) -> Iterator[Array]:
     function, stage, _ = key
-    gradients = [torch.zeros_like(zeros) if zeros.grad is None else zeros.grad for zeros in added]
+    gradients = [torch.zeros_like(zeros) if zeros.grad is None else _finite(zeros.grad) for zeros in added]
     squares = torch.stack(gradients, dim=1).square().numpy()
     stages = {s.name: s.direction for s in model.function(function).stages}
     for own, length in zip(squares, lengths, strict=True):
@@ -92,6 +92,11 @@ def _squares(model: Model, key: Key, added: list[Tensor], lengths: NDArray[np.in
             yield own
         else:
             yield own[:length] if stages[stage] == "forward" else own[:length][::-1]
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    """Where a function has no derivative (a root, at the zeros of a silent frame), 0: it tells nothing."""
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _projected(
