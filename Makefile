@@ -56,7 +56,7 @@ bench-kilobyte: setup ## The smallest models of two tasks over ten seeds
 	$(BIN)/python examples/compression/kilobyte.py
 
 .PHONY: bench-third-party
-bench-third-party: setup ## silero-vad (halved, too) and DTLN compiled to C, compared with their files in ONNX Runtime
+bench-third-party: setup ## silero-vad (pruned, too) and DTLN compiled to C, compared with their files in ONNX Runtime
 	$(BIN)/python examples/voice_activity/compile.py
 	$(BIN)/python examples/voice_activity/compress.py
 	$(BIN)/python examples/noise_suppression/compile.py
