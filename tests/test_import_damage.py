@@ -46,6 +46,16 @@ def test_the_undamaged_file_imports(content: bytes, tmp_path: Path) -> None:
     assert imports(content, tmp_path)
 
 
+def test_a_pad_to_more_than_a_step_can_hold_is_refused(tmp_path: Path) -> None:
+    """Before it takes the memory."""
+    node = helper.make_node
+    layer = recurrent("LSTM", "padded", hidden_size=2)
+    nodes = [node("Pad", ["x", "pads"], ["padded"]), layer, node("Squeeze", ["Y_h", "zero"], ["y"])]
+    constants = {**weights("LSTM", 3, 2), "pads": np.array([0, 0, 0, 0, 0, 2**40]), "zero": np.array([0])}
+    with pytest.raises(StepcellError, match="pads an axis to 1099511627779"):
+        import_onnx(file(tmp_path, nodes, constants, {"x": ["T", "B", 3]}))
+
+
 def test_files_with_one_flipped_bit(content: bytes, tmp_path: Path) -> None:
     """Half of the flips lie in the first bytes and in the last, where the structure is."""
     random = np.random.default_rng(0)

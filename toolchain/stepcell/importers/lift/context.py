@@ -30,6 +30,9 @@ from stepcell.ir.ops import (
 Phase = Literal["step", "end", "initial", "lengths", "attention"]
 Direction = Literal["forward", "backward"]
 
+LARGEST_STEP = 2**20
+"""Numbers of a value in one step; a damaged file may ask for any."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tensor:

@@ -8,7 +8,7 @@ from stepcell.errors import StepcellError
 from stepcell.importers.graph import GraphInput
 from stepcell.importers.lift.attention_memory import given_memory
 from stepcell.importers.lift.axes import Axis
-from stepcell.importers.lift.context import Lift, Phase, Tensor, data, inner_shape
+from stepcell.importers.lift.context import LARGEST_STEP, Lift, Phase, Tensor, data, inner_shape
 from stepcell.importers.lift.frames import frames_per_step
 from stepcell.importers.lift.lengths import lengths_tensor
 from stepcell.importers.lift.roles import (
@@ -17,8 +17,6 @@ from stepcell.importers.lift.roles import (
 )
 from stepcell.importers.names import identifier
 from stepcell.ir.ops import Dtype, Value
-
-_LARGEST_STEP = 2**20
 
 
 def input_tensor(lift: Lift, source: GraphInput) -> Tensor:
@@ -36,10 +34,10 @@ def input_tensor(lift: Lift, source: GraphInput) -> Tensor:
     axes = tuple(_axis(lift, source, k) for k in range(len(source.shape)))
     shape = inner_shape(axes)
     inner = tuple(n for n, axis in zip(shape, axes, strict=True) if not isinstance(axis[0], str))
-    if any(n < 1 for n in inner) or np.prod(shape, dtype=object) > _LARGEST_STEP:
+    if any(n < 1 for n in inner) or np.prod(shape, dtype=object) > LARGEST_STEP:
         raise StepcellError(
             f"{lift.graph.file}: the input '{source.name}' has the shape {list(source.shape)}; "
-            f"1 to {_LARGEST_STEP} numbers a step are allowed.",
+            f"1 to {LARGEST_STEP} numbers a step are allowed.",
             "check the file.",
         )
     role = lift.roles.get(source.name)

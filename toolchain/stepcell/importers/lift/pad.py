@@ -8,7 +8,7 @@ from stepcell.importers.graph import Node, Unsupported
 from stepcell.importers.lift import frames
 from stepcell.importers.lift.attributes import Operands, axis_of, ints_of
 from stepcell.importers.lift.axes import inner, labels, replaced
-from stepcell.importers.lift.context import Lift, Lifted, Tensor, constant, flat, known
+from stepcell.importers.lift.context import LARGEST_STEP, Lift, Lifted, Tensor, constant, flat, known
 from stepcell.importers.lift.conv import windowed, zeros_where_nothing
 from stepcell.ir.ops import Concat, Value
 from stepcell.ir.window import NOTHING
@@ -77,6 +77,8 @@ def _pad_inner(lift: Lift, x: Tensor, axis: int, amount: tuple[int, int], mode: 
     axes = replaced(x.axes, axis, (size + before + after,))
     if keep.shape[axis] < 1:
         raise Unsupported("cuts everything off", "check the file.")
+    if keep.size // keep.shape[axis] * (size + before + after) > LARGEST_STEP:
+        raise Unsupported(f"pads an axis to {size + before + after}", "check the file.")
     if mode in _MODES:
         return replace(x, table=np.pad(keep, width, mode=mode), axes=axes)  # type: ignore[call-overload]
     if mode != "constant":
