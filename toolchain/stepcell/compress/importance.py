@@ -60,7 +60,7 @@ def activity(model: Model, data: Sequences | None = None) -> Scores:
 def structural_cost(model: Model, data: Sequences | None = None) -> Scores:
     """|w| p: what a weight adds to the sum of w p, p a connection's importance probability.
 
-    The cost model of the first source article. p is here the share of its row's input that comes through the
+    The structural cost, the sum of w p. p is here the share of its row's input that comes through the
     connection, |w| / sum |w| of the row (with data: of |w| times the input's root mean square), so that the
     probabilities of a row add up to one.
     """
@@ -74,7 +74,7 @@ def structural_cost(model: Model, data: Sequences | None = None) -> Scores:
 
 
 def weight_cost(model: Model, data: Sequences | None = None) -> Scores:
-    """w^2: what a weight adds to the sum of w^2, the second source article's cost.
+    """w^2: what a weight adds to the weight cost, the sum of w^2.
 
     One weight at a time that is the order of `magnitude`; of blocks, it favours those with one large weight.
     """
@@ -82,7 +82,7 @@ def weight_cost(model: Model, data: Sequences | None = None) -> Scores:
 
 
 def largest_first(model: Model, data: Sequences | None = None) -> Scores:
-    """-|w|: the largest weights go first, as the second source article has it. A baseline, not advice."""
+    """-|w|: the largest weights go first. A baseline that shows what that costs, not advice."""
     return {name: -s for name, s in magnitude(model, data).items()}
 
 
