@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from stepcell.ir.operators import FunctionName, ReduceKind
 from stepcell.ir.ops import (
@@ -14,9 +15,7 @@ from stepcell.ir.ops import (
 )
 from stepcell.reference import float_ops
 from stepcell.reference.float_functions import _FUNCTIONS
-
-torch = pytest.importorskip("torch")
-from stepcell.train import functions  # noqa: E402 - after the check for torch
+from stepcell.train import functions
 
 
 @pytest.mark.parametrize("name", [*_FUNCTIONS, "softmax", "log_softmax"])

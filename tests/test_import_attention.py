@@ -1,6 +1,7 @@
 """Attention over the steps of a sequence imports exactly, from every form it is written in, or is refused."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,22 +183,20 @@ def test_the_exported_graph_of_a_pooling_fails_beyond_its_memory() -> None:
 
 def malformed(model: Model, complaint: str, change: Callable[[Any], Any]) -> None:
     """verify's complaint about a model whose memory states are changed."""
-    from dataclasses import replace
-
     changed = replace(model, states=tuple(map(change, model.states)))
     with pytest.raises(ValueError, match=complaint):
         verify(changed)
 
 
 def test_verify_checks_memories() -> None:
-    from dataclasses import replace
-
     model = imported(Pooling("mul"), max_steps=5)
     memory = {op.memory for op in all_ops(model) if isinstance(op, Append)}
-    ones = lambda s: replace(s, initial=s.initial + 1) if s.name in memory else s  # noqa: E731
-    malformed(model, "does not start empty", ones)
-    short = lambda s: replace(s, initial=s.initial[1:]) if s.name == "memory2" else s  # noqa: E731
-    malformed(model, "memory2", short)
+    malformed(
+        model,
+        "does not start empty",
+        lambda s: replace(s, initial=s.initial + 1) if s.name in memory else s,
+    )
+    malformed(model, "memory2", lambda s: replace(s, initial=s.initial[1:]) if s.name == "memory2" else s)
     (stage,) = model.main.stages
     still = replace(stage, updates=tuple(u for u in stage.updates if u[0] != "memory1_count"))
     function = replace(model.main, stages=(still,))
